@@ -1,0 +1,1 @@
+"""Inference engines: how each is started, and how it says that it is ready."""

@@ -1,0 +1,1 @@
+"""Places where a replica can run, each behind the `Provider` protocol of `base`."""
