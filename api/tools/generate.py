@@ -1,0 +1,55 @@
+"""Build the image of the protos and generate their Python code, without a network.
+
+The protos of others are not copied into the tree: google/api ships inside googleapis-common-protos, and the descriptor
+of buf/validate inside protovalidate. Usage: ``python api/tools/generate.py [OUTPUT]``; OUTPUT defaults to ``api``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from protobuf import DescFile
+from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
+from protovalidate._gen.buf.validate import validate_pb  # protovalidate has no public name for its own descriptor
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+
+
+def _collect(file: DescFile, into: dict[str, FileDescriptorProto]) -> None:
+    for dependency in file.dependencies:
+        _collect(dependency, into)
+    into.setdefault(file.name, file.proto)
+
+
+def build_image() -> Path:
+    """Compile the protos with all they import into ``build/api.binpb``, comments included, and return its path."""
+    BUILD.mkdir(exist_ok=True)
+    files: dict[str, FileDescriptorProto] = {}
+    _collect(validate_pb.desc(), files)
+    rules = BUILD / "validate.binpb"
+    rules.write_bytes(FileDescriptorSet(file=list(files.values())).to_binary())
+    image = BUILD / "api.binpb"
+    protos = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "api/orchestration/v1").glob("*.proto"))
+    includes = ["-Iapi", f"-I{sysconfig.get_path('purelib')}", f"--descriptor_set_in={rules}"]
+    flags = ["--include_imports", "--include_source_info", "-o", str(image)]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *includes, *flags, *protos], check=True, cwd=ROOT)
+    return image
+
+
+def generate(output: Path) -> None:
+    """Write the generated code below `output`. Raises `subprocess.CalledProcessError` when a proto is wrong."""
+    build_image()
+    scripts = sysconfig.get_path("scripts")
+    # The plugins of buf.gen.yaml are started as `python`: it must be this one, which has grpc_tools.
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
+    command = [str(Path(scripts, "buf")), "generate", "--output", str(output)]
+    subprocess.run(command, check=True, cwd=ROOT, env=environment)
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT)
