@@ -1,0 +1,1 @@
+"""What the gateway keeps: records, transactions, the change feed, the memory index, leases and migrations."""
