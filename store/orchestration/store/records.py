@@ -189,7 +189,8 @@ class Replica(Record):
     """One replica of a deployment with its current attempt.
 
     ``instance_name`` is written before the provider is asked, so that after a crash the provider can be asked for it by
-    name. A placed replica (``pool_id`` not empty) holds its reservation of GPUs and price until it is TERMINATED or FAILED.
+    name. A placed replica (``pool_id`` not empty) holds its reservation of GPUs and price until it is
+    TERMINATED or FAILED.
     """
 
     kind: ClassVar[str] = "replica"
