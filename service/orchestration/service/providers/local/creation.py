@@ -44,16 +44,14 @@ class Creator:
         deadline = time.monotonic() + _WAIT_FOR_OTHER_S
         while time.monotonic() < deadline:
             lock = folder.lock(create=True)
-            if lock is None:
-                view = look(folder)
-                if view and (view.state or view.corrupt or view.deleting):
-                    return view
-                time.sleep(0.01)  # another creator is between its lock and its engine
-                continue
-            try:
-                return self._create_locked(folder, lock, spec, on_start)
-            finally:
-                os.close(lock)
+            if lock is not None:
+                try:
+                    return self._create_locked(folder, lock, spec, on_start)
+                finally:
+                    os.close(lock)
+            if (view := self._existing(folder)) is not None:
+                return view
+            time.sleep(0.01)  # another creator is between its lock and its engine
         raise ProviderError(
             "CREATE_IN_PROGRESS", f"instance {spec.name} is being created by another process", retryable=True
         )
@@ -84,10 +82,9 @@ class Creator:
     def _create_locked(
         self, folder: InstanceFolder, lock: int, spec: InstanceSpec, on_start: Callable[[str, int], None]
     ) -> View:
-        view = look(folder)
-        if view and (view.state or view.corrupt or view.deleting):
+        if (view := self._existing(folder)) is not None:
             return view
-        if view and view.spec:
+        if folder.spec() is not None:
             # A creator died after its intent and before its supervisor had recorded anything.
             killed = processes.sweep(self._owner, spec.name)
             log.warning("an interrupted creation is done again", instance=spec.name, killed=killed)
@@ -98,6 +95,9 @@ class Creator:
         except ProviderError:
             folder.remove()
             raise
+        except OSError as error:  # a full disk, no more processes: nothing of the instance runs
+            folder.remove()
+            raise ProviderError("START_FAILED", f"instance {spec.name}: {error}", retryable=True) from error
         on_start(spec.name, pid)
         log.info("instance started", instance=spec.name, endpoint=record.endpoint, gpus=record.gpu_ids, supervisor=pid)
         started = look(folder)
@@ -106,6 +106,15 @@ class Creator:
                 "INSTANCE_REMOVED", f"instance {spec.name} was removed while it started", retryable=True
             )
         return started
+
+    def _existing(self, folder: InstanceFolder) -> View | None:
+        """The instance, unless its creation is still under way or was interrupted."""
+        view = look(folder)
+        if view is None or not (view.state or view.corrupt or view.deleting):
+            return None
+        if not view.owned_by(self._owner):
+            raise InstanceRejectedError("NAME_TAKEN", f"instance {folder.name} belongs to another installation")
+        return view
 
     def _prepare(self, folder: InstanceFolder, spec: InstanceSpec) -> tuple[SpecRecord, Launch]:
         """Give the instance its port and GPUs, and put the intent on disk."""

@@ -78,13 +78,17 @@ def _read_nvml() -> tuple[Gpu, ...]:
         log.info("no GPUs: the NVIDIA driver's library is not usable", error=str(error))
         return ()
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(gpu for handle in handles for gpu in _devices(pynvml, handle))
+        return _all_devices(pynvml)
     finally:
         pynvml.nvmlShutdown()
 
 
-def _devices(nvml: Any, handle: Any) -> list[Gpu]:  # noqa: ANN401  (the library has no types)
+def _all_devices(nvml: Any) -> tuple[Gpu, ...]:  # noqa: ANN401  (the library has no types)
+    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    return tuple(gpu for handle in handles for gpu in _devices(nvml, handle))
+
+
+def _devices(nvml: Any, handle: Any) -> list[Gpu]:  # noqa: ANN401
     slices = _mig_slices(nvml, handle)
     return [_gpu(nvml, part) for part in slices] if slices is not None else [_gpu(nvml, handle)]
 

@@ -34,6 +34,10 @@ class View:
         """The record says that the engine runs, and nobody watches over it."""
         return not self.supervised and self.state is not None and self.state.phase == "running"
 
+    def owned_by(self, owner: str) -> bool:
+        """Whether it is this installation's; one whose intent cannot be read lies in its folder, and counts as its."""
+        return self.recorded and (self.spec is None or self.spec.owner == owner)
+
     @property
     def recorded(self) -> bool:
         """There is something to tell: a folder alone, without an intent, is a creation that has only begun."""

@@ -61,7 +61,7 @@ def _spawn(folder: Path, lock: int, tags: Mapping[str, str], stdin: int, stdout:
             {"PATH": os.defpath, "LANG": "C.UTF-8", **tags, SUPERVISOR_TAG: "1"},
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(spare)],
             setsid=True,
-            setsigmask=(),
+            setsigmask=(signal.SIGTERM,),  # kept pending until the supervisor can pass it on
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
         )
     finally:

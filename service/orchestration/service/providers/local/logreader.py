@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from orchestration.service.providers.base import LogRecord
+from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.records import InstanceFolder
 from orchestration.service.providers.local.shim.logfile import LOG_FOLDER, segment_numbers, segment_path
 
@@ -17,13 +17,22 @@ _POLL_S = 0.05
 
 
 def parse_cursor(cursor: str) -> tuple[int, int]:
-    """Segment and byte offset of a cursor; empty is the very beginning. Raises ValueError."""
+    """Segment and byte offset of a cursor; empty is the very beginning. Raises `ProviderError`."""
     if not cursor:
         return 0, 0
     segment, colon, offset = cursor.partition(":")
     if not (colon and segment.isdecimal() and offset.isdecimal()):
-        raise ValueError(f"log cursor {cursor!r} is not one of the local provider's, such as '1:4096'")
+        raise invalid_cursor(cursor)
     return int(segment), int(offset)
+
+
+def invalid_cursor(cursor: str) -> ProviderError:
+    """The error for a cursor that was not made here, or not for this log."""
+    return ProviderError(
+        "INVALID_CURSOR",
+        f"log cursor {cursor!r} is not a place in this log; use one that came with a line",
+        retryable=False,
+    )
 
 
 class LogReader:
@@ -64,6 +73,8 @@ class LogReader:
                 continue  # rotated away since the listing
             if number != self._segment:
                 self._segment, self._offset = number, 0
+            if self._offset and os.pread(self._fd, 1, self._offset - 1) != b"\n":
+                raise invalid_cursor(f"{self._segment}:{self._offset}")
             return True
         return False
 
@@ -89,7 +100,7 @@ class LogReader:
 async def read_log(
     folder: InstanceFolder, *, after: str, follow: bool, ended: Callable[[], bool]
 ) -> AsyncIterator[LogRecord]:
-    """Lines after the cursor; with ``follow`` until ``ended`` says so and all was read. Raises ValueError."""
+    """Lines after the cursor; with ``follow`` until ``ended`` says so and all was read. Raises `ProviderError`."""
     reader = LogReader(folder, after)
     try:
         while True:

@@ -22,7 +22,9 @@ def free_port(host: str, taken: frozenset[int]) -> int:
     last = min(_LAST, first_ephemeral - 1)
     ports = range(_FIRST, last + 1) if last > _FIRST else range(1024, 65536)
     # By chance, so that two creators, or one that tries again, do not run into the same stranger's port.
-    for port in random.sample(ports, len(ports)):
+    start = random.randrange(len(ports))  # noqa: S311
+    for offset in range(len(ports)):
+        port = ports[(start + offset) % len(ports)]
         if port not in taken and bind_error(host, port) is None:
             return port
     raise CapacityError(f"no free port on {host} between {ports[0]} and {ports[-1]}", reason="NO_FREE_PORT")

@@ -64,7 +64,8 @@ class LocalProvider:
         self._creator = Creator(context, self._settings, self._inventory)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"provider-{context.name}")
         self._watch = SupervisorWatch(self._supervisor_ended)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deletions: set[str] = set()
         self._closed = False
 
     @property
@@ -81,14 +82,14 @@ class LocalProvider:
         views = await self._in_thread(self._look_at_all)
         for view in views:
             self._adopt(view)
-            if removal.needs_settling(view):
+            if removal.needs_settling(view) or (view.corrupt and not view.supervised):
                 await self._settle(view.folder)
         log.info("local provider started", provider=self.name, host=socket.gethostname(), instances=len(views))
 
     async def close(self) -> None:
         """Stop watching. Engines and their supervisors go on."""
         self._closed = True
-        tasks = list(self._tasks.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -115,7 +116,7 @@ class LocalProvider:
         if view is not None and removal.needs_settling(view):
             await self._settle(view.folder)
             view = look(view.folder)
-        return self._instance(view) if view is not None and view.recorded else None
+        return self._instance(view) if view is not None and view.owned_by(self._context.owner) else None
 
     async def list_owned(self) -> Sequence[Instance]:
         views = await self._in_thread(self._look_at_all)
@@ -123,12 +124,12 @@ class LocalProvider:
         if unsettled:
             await asyncio.gather(*(self._settle(folder) for folder in unsettled))
             views = await self._in_thread(self._look_at_all)
-        owned = [view for view in views if view.recorded and self._is_owned(view)]
-        return [self._instance(view) for view in owned]
+        return [self._instance(view) for view in views if view.owned_by(self._context.owner)]
 
     async def delete(self, name: str) -> None:
         folder = self._folder(name)
-        if not valid_name(name) or not folder.exists():
+        view = look(folder) if valid_name(name) else None
+        if view is None or (view.recorded and not view.owned_by(self._context.owner)):
             return
         try:
             await self._in_thread(folder.mark_deleting)
@@ -149,9 +150,6 @@ class LocalProvider:
 
     def _instance(self, view: View) -> Instance:
         return to_instance(view, self._settings.price_per_hour)
-
-    def _is_owned(self, view: View) -> bool:
-        return view.spec is None or view.spec.owner == self._context.owner
 
     def _resources(self) -> list[Resource]:
         return machine.resources(
@@ -178,15 +176,15 @@ class LocalProvider:
 
     def _supervisor_ended(self, name: str) -> None:
         if not self._closed:
-            self._background(f"settle {name}", self._settle(self._folder(name)))
+            self._background(self._settle(self._folder(name)))
 
     async def _settle(self, folder: InstanceFolder) -> None:
         await self._in_thread(removal.settle, folder, self._context.owner)
 
     def _finish_deletion(self, folder: InstanceFolder) -> None:
-        key = f"delete {folder.name}"
-        if key not in self._tasks:
-            self._background(key, self._delete(folder))
+        if folder.name not in self._deletions:
+            self._deletions.add(folder.name)
+            self._background(self._delete(folder)).add_done_callback(lambda _: self._deletions.discard(folder.name))
 
     async def _delete(self, folder: InstanceFolder) -> None:
         """Have the supervisor end its engine, then forget the instance."""
@@ -203,16 +201,16 @@ class LocalProvider:
             await asyncio.sleep(_POLL_S)
         await self._settle(folder)
 
-    def _background(self, key: str, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=key)
-        self._tasks[key] = task
-        task.add_done_callback(partial(self._done, key))
+    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
 
-    def _done(self, key: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work failed", work=key, exc_info=error)
+            log.error("background work failed", exc_info=error)
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
         if self._closed:

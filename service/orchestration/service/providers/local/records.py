@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -151,7 +151,7 @@ class InstanceFolder:
         grave = self._trash / f"{self.name}.{uuid.uuid4().hex}"
         self.path.rename(grave)
         sync_directory(str(self.path.parent))
-        shutil.rmtree(grave)
+        shutil.rmtree(grave, ignore_errors=True)  # what is left of it is cleared at the next start
 
     def _is_still(self, fd: int) -> bool:
         try:
@@ -174,7 +174,7 @@ def folders(root: Path) -> Iterator[InstanceFolder]:
 
 
 @contextmanager
-def allocation_lock(root: Path) -> Iterator[None]:
+def allocation_lock(root: Path) -> Generator[None]:
     """Held while ports and GPUs are chosen, so that no two creators, in whatever process, choose the same."""
     fd = os.open(root / "allocation.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

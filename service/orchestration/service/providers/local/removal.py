@@ -26,7 +26,8 @@ def settle(folder: InstanceFolder, owner: str) -> None:
     """Bring the record of an instance without supervisor to what is true; does nothing when it has one. Blocks.
 
     One that was to be deleted is removed, one whose supervisor died is recorded as lost, one whose creation was
-    interrupted before a supervisor started is removed. No process of it is left in any of these cases.
+    interrupted before a supervisor started is removed; a corrupt record is left for a person to see. No process of
+    it is left in any of these cases.
     """
     lock = _lock(folder)
     if lock is None:
@@ -36,10 +37,10 @@ def settle(folder: InstanceFolder, owner: str) -> None:
         # Holding the lock ourselves is what makes the view look supervised.
         if view is None or (view.state is not None and view.state.phase != "running" and not view.deleting):
             return
-        if view.corrupt and not view.deleting:
-            return
         killed = processes.sweep(owner, folder.name)
-        if view.deleting or view.state is None:
+        if view.corrupt and not view.deleting:
+            log.warning("supervisor lost", instance=folder.name, killed=killed, corrupt=view.corrupt)
+        elif view.deleting or view.state is None:
             folder.remove()
             log.info("instance removed", instance=folder.name, deleted=view.deleting, killed=killed)
         else:

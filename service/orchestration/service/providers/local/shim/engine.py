@@ -3,7 +3,6 @@
 import ctypes
 import os
 import time
-from typing import NamedTuple
 
 from .launch import Launch
 
@@ -13,15 +12,18 @@ _SIGKILL = 9
 # Ignored by every Python process, and inherited over exec: an engine must find the defaults.
 _SIGNALS_TO_RESTORE = (13, 25)  # SIGPIPE, SIGXFSZ
 
+_SIG_SETMASK = 2
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Engine(NamedTuple):
-    """A started engine: its pid, which is also its session's and its group's id, and what it prints."""
+class Engine:
+    """A started engine: its pid, which is also its session's and its group's id, and the pipes it prints to."""
 
-    pid: int
-    stdout: int
-    stderr: int
+    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 def become_subreaper() -> None:
@@ -58,6 +60,8 @@ def _run(launch: Launch, supervisor: int, stdout: int, stderr: int, failed: int)
             os._exit(127)  # it died before the line above could tie this process to it
         for number in _SIGNALS_TO_RESTORE:
             _libc.signal(number, None)
+        # The supervisor blocks SIGTERM until it can handle it; the engine is not to inherit that.
+        _libc.sigprocmask(_SIG_SETMASK, ctypes.create_string_buffer(128), None)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
