@@ -151,6 +151,7 @@ class Deployment(Record):
     org_id: str
     owner_id: str
     pool_id: str
+    """May name a pool that was deleted since, once the deployment is stopped: no foreign key."""
     fallback_pool_ids: tuple[str, ...] = ()
     model_id: str = ""
     """The registered version; empty when the model is not registered."""
@@ -178,7 +179,8 @@ class Deployment(Record):
     """Grows with every change of what is run."""
     complete_generation: int = 0
     """The last generation whose replicas were all ready at once; tells DEPLOYING from DEGRADED and UPDATING."""
-    error_message: str = ""
+    observed_status: str = ""
+    """The status that was last told by an event; what callers see is computed from the rows at each read."""
     version: int = 1
     """Grows with every change that a caller makes; the etag is made of it."""
     updated_at: float = 0.0
@@ -189,8 +191,7 @@ class Replica(Record):
     """One replica of a deployment with its current attempt.
 
     ``instance_name`` is written before the provider is asked, so that after a crash the provider can be asked for it by
-    name. A placed replica (``pool_id`` not empty) holds its reservation of GPUs and price until it is
-    TERMINATED or FAILED.
+    name. It holds its reservation of GPUs and price while ``instance_name`` is not empty.
     """
 
     kind: ClassVar[str] = "replica"
