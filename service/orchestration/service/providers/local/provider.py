@@ -191,7 +191,8 @@ class LocalProvider:
         loop = asyncio.get_running_loop()
         kill_at = loop.time() + await self._in_thread(_grace, folder) + _KILL_MARGIN_S
         asked = False
-        while folder.locked():
+        # The mark goes with the instance: without it, the lock is that of a new one of the same name.
+        while folder.deleting() and folder.locked():
             if not asked:
                 asked = await self._in_thread(removal.ask_to_stop, folder, self._context.owner)
             if loop.time() > kill_at:

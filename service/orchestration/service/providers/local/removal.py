@@ -61,7 +61,8 @@ def ask_to_stop(folder: InstanceFolder, owner: str) -> bool:
     pid: int | None = state.supervisor_pid
     if not processes.is_ours(state.supervisor_pid, state.supervisor_start, owner, folder.name):
         pid = processes.find_supervisor(owner, folder.name)
-    if pid is None:
+    # The mark after the pid: the name may by now be a new instance's, which nobody wants to end.
+    if pid is None or not folder.deleting():
         return False
     processes.send(pid, signal.SIGTERM)
     return True

@@ -1,0 +1,125 @@
+"""What provider tests share: specs, waiting, asking an engine, and counting the processes that are left."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from orchestration.service.providers.base import Instance, InstanceSpec, Provider
+
+ENGINE = Path(__file__).with_name("provider_engine.py")
+
+T = TypeVar("T")
+
+
+def make_spec(name: str, owner: str, command: tuple[str, ...], **changes: Any) -> InstanceSpec:
+    """A spec with the uninteresting fields filled in."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "owner": owner,
+        "deployment_id": "deployment-1",
+        "replica_id": "replica-1",
+        "engine": "custom",
+        "command": command,
+        "env": {},
+        "model": "org/model",
+        "image": "",
+        "port": 0,
+        "gpu_count": 0,
+        "gpu_types": (),
+        "stop_grace_s": 5.0,
+        "labels": {},
+        "provider_pool_id": "",
+        "provider_credential_name": "",
+        "install_hint": "pip install engine",
+    }
+    return InstanceSpec(**(fields | changes))
+
+
+def engine_command(*options: str) -> tuple[str, ...]:
+    """The command of the test engine."""
+    return (sys.executable, "-I", "-S", str(ENGINE), *options)
+
+
+def python_command(code: str) -> tuple[str, ...]:
+    """The command of an engine that is a few lines of Python."""
+    return (sys.executable, "-I", "-S", "-c", code)
+
+
+async def until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 8.0) -> T:
+    """The first true value of the condition, asked again and again; fails when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        result = await value if inspect.isawaitable(value) else value
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not in {timeout_s} s: {inspect.getsource(condition).strip()}"
+        await asyncio.sleep(0.01)
+
+
+async def ask(instance: Instance, path: str = "/") -> Any:
+    """The engine's answer, as soon as it gives one."""
+
+    def fetch() -> Any:
+        try:
+            with urllib.request.urlopen(instance.endpoint + path, timeout=5) as reply:
+                return [json.load(reply)]
+        except (urllib.error.URLError, ConnectionError):
+            return None
+
+    return (await until(lambda: asyncio.to_thread(fetch)))[0]
+
+
+async def gone(provider: Provider, name: str) -> None:
+    """Wait until the provider has forgotten the instance."""
+
+    async def forgotten() -> bool:
+        return await provider.describe(name) is None
+
+    await until(forgotten)
+
+
+async def ended(provider: Provider, name: str) -> Instance:
+    """Wait for the instance's end, however it comes."""
+
+    async def over() -> Instance | None:
+        instance = await provider.describe(name)
+        assert instance is not None
+        return instance if instance.state in ("EXITED", "FAILED") else None
+
+    found = await until(over)
+    assert found is not None
+    return found
+
+
+def owned_processes(owner: str) -> list[psutil.Process]:
+    """Every process that carries the owner's tag, found without the provider's help; zombies do not count."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ORCHESTRATION_OWNER") == owner and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def engines(owner: str) -> list[psutil.Process]:
+    """The owner's processes without the supervisors."""
+    return [process for process in owned_processes(owner) if "ORCHESTRATION_SUPERVISOR" not in process.environ()]
+
+
+def supervisors(owner: str) -> list[psutil.Process]:
+    """The owner's supervisors."""
+    return [process for process in owned_processes(owner) if "ORCHESTRATION_SUPERVISOR" in process.environ()]
