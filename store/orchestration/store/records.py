@@ -224,6 +224,15 @@ class Replica(Record):
     state_changed_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What replicas hold of a node, or of a whole pool."""
+
+    replicas: int = 0
+    gpus: int = 0
+    price_per_hour: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened, for a person to read. Appended in the transaction that made it happen, never changed."""

@@ -1,0 +1,70 @@
+"""What a deployment's status is, as one pure function of what is wanted and of its replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
+
+
+class DeploymentStatus(StrEnum):
+    """The values of ``Deployment.Status`` in the API; their meaning is told in model_deployments.proto."""
+
+    DEPLOYING = "DEPLOYING"
+    RUNNING = "RUNNING"
+    DEGRADED = "DEGRADED"
+    UPDATING = "UPDATING"
+    TERMINATING = "TERMINATING"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+
+
+def gave_up(replica: Replica) -> bool:
+    """Whether the replica failed for good: no further attempt is planned."""
+    return replica.state is ReplicaState.FAILED and replica.retry_at == 0.0
+
+
+def serving(replicas: Sequence[Replica]) -> list[Replica]:
+    """The replicas whose engine answers."""
+    return [replica for replica in replicas if replica.state is ReplicaState.READY]
+
+
+def is_complete(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
+    """Whether exactly the wanted replicas are there, all of the current generation and ready."""
+    current = [replica for replica in replicas if replica.generation == deployment.generation]
+    return len(current) == len(replicas) == deployment.replicas == len(serving(current))
+
+
+def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> DeploymentStatus:
+    """The status of a deployment with these replicas (all that have a row)."""
+    if deployment.desired is DesiredState.STOPPED:
+        return DeploymentStatus.TERMINATING if replicas else DeploymentStatus.STOPPED
+    if is_complete(deployment, replicas):
+        return DeploymentStatus.RUNNING
+    ready = len(serving(replicas))
+    current = [replica for replica in replicas if replica.generation == deployment.generation]
+    if current and all(gave_up(replica) for replica in current) and len(current) >= deployment.replicas and not ready:
+        return DeploymentStatus.FAILED
+    if any(gave_up(replica) for replica in current):
+        return DeploymentStatus.DEGRADED if ready else DeploymentStatus.DEPLOYING
+    if deployment.complete_generation == 0:
+        return DeploymentStatus.DEPLOYING
+    if deployment.complete_generation < deployment.generation:
+        return DeploymentStatus.UPDATING
+    return DeploymentStatus.DEGRADED if ready or not _starting_anew(replicas) else DeploymentStatus.DEPLOYING
+
+
+def _starting_anew(replicas: Sequence[Replica]) -> bool:
+    """Whether nothing has been ready since the deployment was started: no replica has ever been."""
+    return all(replica.ready_at == 0.0 and replica.failures == 0 for replica in replicas)
+
+
+def explain(replicas: Sequence[Replica]) -> str:
+    """The sentence that says what is wrong: that of the worst replica; empty when none has anything to say."""
+    order = (ReplicaState.FAILED, ReplicaState.UNHEALTHY, ReplicaState.PENDING, ReplicaState.PROVISIONING)
+    for state in order:
+        for replica in replicas:
+            if replica.state is state and replica.message:
+                return replica.message
+    return ""

@@ -1,0 +1,63 @@
+"""Every call has a request id: the caller's ``x-request-id``, or a new one; it stands in each log line of the call."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+from orchestration.service.ids import new_id
+from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
+
+HEADER = "x-request-id"
+_ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def request_id_of(context: Context) -> str:
+    """The id that the call was given, a new one when it failed before it had any."""
+    for key, value in context.trailing_metadata() or ():
+        if key == HEADER:
+            return str(value)
+    return new_id()
+
+
+def add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A structlog processor that adds ``request_id`` to the lines that are logged while a call is served."""
+    if request_id := _request_id.get():
+        event.setdefault("request_id", request_id)
+    return event
+
+
+class _RequestId:
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        request_id = _requested(self._context) or new_id()
+        # Never reset: each call sets it anew, and a stream may be closed from another context than it was opened in.
+        _request_id.set(request_id)
+        self._context.set_trailing_metadata(((HEADER, request_id),))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def _requested(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == HEADER and isinstance(value, str) and _ACCEPTED.fullmatch(value):
+            return value
+    return ""
+
+
+class RequestIdInterceptor(ScopedInterceptor):
+    """Gives the call its id and sends it back as trailing metadata."""
+
+    def scope(self, method: str, request: Any, context: Context) -> _RequestId:
+        """What holds the id while the call is served."""
+        return _RequestId(context)
