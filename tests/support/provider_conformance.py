@@ -6,10 +6,11 @@ A provider's test file subclasses `ProviderConformance` and defines the fixture 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from orchestration.service.providers.base import InstanceSpec, InstanceState, LogRecord, Provider
-from tests.support.provider_processes import ended, gone, until
+from tests.support.provider_processes import ended, gone, until_async
 
 
 class ProviderHarness(Protocol):
@@ -57,7 +58,7 @@ class ProviderConformance:
             described = await harness.provider.describe("one")
             return described is not None and described.state is InstanceState.RUNNING
 
-        await until(is_running)
+        await until_async(is_running)
         described = await harness.provider.describe("one")
         assert described is not None
         assert described.endpoint.startswith("http://")
@@ -149,7 +150,8 @@ class ProviderConformance:
                     if record is None:
                         break
                     seen.append(record)
-                await records.aclose()  # type: ignore[attr-defined]  # pyright: ignore
+                assert isinstance(records, AsyncGenerator), "a reader must be able to leave"
+                await records.aclose()
         assert [record.message for record in seen] == [f"line {n}" for n in range(30)]
 
     async def test_resources_are_of_this_provider(self, harness: ProviderHarness) -> None:

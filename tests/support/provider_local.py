@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class LocalHarness:
         return self.provider
 
     def spec(self, name: str, command: tuple[str, ...] | None = None, **changes: Any) -> InstanceSpec:
-        return make_spec(name, self.owner, command or engine_command(), **changes)
+        return make_spec(name, **({"owner": self.owner, "command": command or engine_command()} | changes))
 
     def serving(self, name: str) -> InstanceSpec:
         return self.spec(name, engine_command("--lines", "3"))
@@ -74,7 +74,7 @@ class LocalHarness:
 @asynccontextmanager
 async def local_harness(
     data_dir: Path, inventory: FakeInventory | None = None, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[LocalHarness]:
+) -> AsyncGenerator[LocalHarness]:
     """A started provider; at the end everything is deleted, and no process may be left."""
     harness = LocalHarness(data_dir, inventory or FakeInventory(), settings or {})
     await harness.provider.start()

@@ -22,15 +22,13 @@ ENGINE = Path(__file__).with_name("provider_engine.py")
 T = TypeVar("T")
 
 
-def make_spec(name: str, owner: str, command: tuple[str, ...], **changes: Any) -> InstanceSpec:
-    """A spec with the uninteresting fields filled in."""
+def make_spec(name: str, **changes: Any) -> InstanceSpec:
+    """A spec with the uninteresting fields filled in; ``owner`` and ``command`` must be among the changes."""
     fields: dict[str, Any] = {
         "name": name,
-        "owner": owner,
         "deployment_id": "deployment-1",
         "replica_id": "replica-1",
         "engine": "custom",
-        "command": command,
         "env": {},
         "model": "org/model",
         "image": "",
@@ -56,16 +54,22 @@ def python_command(code: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", code)
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 8.0) -> T:
+async def until(condition: Callable[[], T], timeout_s: float = 8.0) -> T:
     """The first true value of the condition, asked again and again; fails when there is none in time."""
+
+    async def asked() -> T:
+        return condition()
+
+    return await until_async(asked, timeout_s)
+
+
+async def until_async(condition: Callable[[], Awaitable[T]], timeout_s: float = 8.0) -> T:
+    """The same for a condition that has to be awaited."""
     deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        result = await value if inspect.isawaitable(value) else value
-        if result:
-            return result
+    while not (value := await condition()):
         assert time.monotonic() < deadline, f"not in {timeout_s} s: {inspect.getsource(condition).strip()}"
         await asyncio.sleep(0.01)
+    return value
 
 
 async def ask(instance: Instance, path: str = "/") -> Any:
@@ -78,7 +82,7 @@ async def ask(instance: Instance, path: str = "/") -> Any:
         except (urllib.error.URLError, ConnectionError):
             return None
 
-    return (await until(lambda: asyncio.to_thread(fetch)))[0]
+    return (await until_async(lambda: asyncio.to_thread(fetch)))[0]
 
 
 async def gone(provider: Provider, name: str) -> None:
@@ -87,7 +91,7 @@ async def gone(provider: Provider, name: str) -> None:
     async def forgotten() -> bool:
         return await provider.describe(name) is None
 
-    await until(forgotten)
+    await until_async(forgotten)
 
 
 async def ended(provider: Provider, name: str) -> Instance:
@@ -98,7 +102,7 @@ async def ended(provider: Provider, name: str) -> Instance:
         assert instance is not None
         return instance if instance.state in ("EXITED", "FAILED") else None
 
-    found = await until(over)
+    found = await until_async(over)
     assert found is not None
     return found
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support.provider_conformance", "tests.support.provider_processes")
-
 from tests.support.provider_local import LocalHarness, four_gpus, local_harness
 
 

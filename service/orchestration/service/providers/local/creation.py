@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+
 from orchestration.service.providers.base import InstanceRejectedError, InstanceSpec, ProviderContext, ProviderError
 from orchestration.service.providers.local import environment, gpus, ports, processes
 from orchestration.service.providers.local.instances import View, look

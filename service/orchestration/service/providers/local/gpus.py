@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+
 from orchestration.service.domain.gpu import allowed, normalise
 from orchestration.service.providers.base import CapacityError
 
@@ -83,17 +84,17 @@ def _read_nvml() -> tuple[Gpu, ...]:
         pynvml.nvmlShutdown()
 
 
-def _all_devices(nvml: Any) -> tuple[Gpu, ...]:  # noqa: ANN401  (the library has no types)
+def _all_devices(nvml: Any) -> tuple[Gpu, ...]:
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     return tuple(gpu for handle in handles for gpu in _devices(nvml, handle))
 
 
-def _devices(nvml: Any, handle: Any) -> list[Gpu]:  # noqa: ANN401
+def _devices(nvml: Any, handle: Any) -> list[Gpu]:
     slices = _mig_slices(nvml, handle)
     return [_gpu(nvml, part) for part in slices] if slices is not None else [_gpu(nvml, handle)]
 
 
-def _mig_slices(nvml: Any, handle: Any) -> list[Any] | None:  # noqa: ANN401
+def _mig_slices(nvml: Any, handle: Any) -> list[Any] | None:
     """Handles of the MIG slices; None when the GPU is not divided."""
     try:
         if nvml.nvmlDeviceGetMigMode(handle)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
@@ -109,7 +110,7 @@ def _mig_slices(nvml: Any, handle: Any) -> list[Any] | None:  # noqa: ANN401
     return slices
 
 
-def _gpu(nvml: Any, handle: Any) -> Gpu:  # noqa: ANN401
+def _gpu(nvml: Any, handle: Any) -> Gpu:
     return Gpu(
         uuid=str(nvml.nvmlDeviceGetUUID(handle)),
         model=str(nvml.nvmlDeviceGetName(handle)),

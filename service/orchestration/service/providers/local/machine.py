@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+
 from orchestration.service.domain.gpu import normalise
 from orchestration.service.providers.base import Resource
 from orchestration.service.providers.local.gpus import Gpu

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import psutil
+
 from orchestration.service.providers.base import CapacityError, InstanceRejectedError
 
 # Below the ports that the kernel gives to outgoing connections (one of those could take the port while the engine

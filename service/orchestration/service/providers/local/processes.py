@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import psutil
+import structlog
+
 from orchestration.service.providers.local.shim.statefile import process_start
+
+log = structlog.get_logger(__name__)
 
 OWNER_TAG = "ORCHESTRATION_OWNER"
 INSTANCE_TAG = "ORCHESTRATION_INSTANCE"
@@ -47,25 +52,19 @@ def send(pid: int, number: signal.Signals) -> None:
         return
 
 
-def sweep(owner: str, name: str) -> int:
+def sweep(owner: str, name: str, timeout_s: float = 5.0) -> int:
     """Kill every process of an instance, again until none is left (one may be forking); how many were killed."""
     killed: set[int] = set()
-    for _ in range(10):
-        found = [pid for pid in tagged(owner, name) if process_start(pid) is not None]
-        if not found:
-            break
+    deadline = time.monotonic() + timeout_s
+    while found := [pid for pid in tagged(owner, name) if process_start(pid) is not None]:
         for pid in found:
             send(pid, signal.SIGKILL)
         killed.update(found)
-        psutil.wait_procs([process for pid in found if (process := _process(pid))], timeout=1.0)
+        if time.monotonic() > deadline:
+            log.error("processes that cannot be killed", instance=name, pids=found)
+            break
+        time.sleep(0.005)
     return len(killed)
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return None
 
 
 def _environment(pid: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+
 from orchestration.service.providers.base import (
     Capabilities,
     Instance,

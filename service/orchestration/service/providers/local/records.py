@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from orchestration.service.providers.local.shim.statefile import STATE_FILE, replace_file, sync_directory
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestration.service.providers.local.shim.statefile import STATE_FILE, replace_file, sync_directory
 
 SPEC_FILE = "spec.json"
 DELETING_FILE = "deleting"

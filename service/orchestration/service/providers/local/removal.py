@@ -7,6 +7,7 @@ import signal
 import time
 
 import structlog
+
 from orchestration.service.providers.local import processes
 from orchestration.service.providers.local.instances import View, look, lost_state
 from orchestration.service.providers.local.records import CorruptRecordError, InstanceFolder, StateRecord

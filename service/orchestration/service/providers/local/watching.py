@@ -35,11 +35,11 @@ class SupervisorWatch:
 
     def _ended(self, name: str, pid: int) -> None:
         self._forget(pid)
-        with suppress(ChildProcessError):  # one that an earlier gateway started is reaped by init
-            os.waitpid(pid, os.WNOHANG)
         self._on_end(name)
 
     def _forget(self, pid: int) -> None:
         fd = self._watched.pop(pid)
         asyncio.get_running_loop().remove_reader(fd)
         os.close(fd)
+        with suppress(ChildProcessError):  # one that an earlier gateway started is reaped by init
+            os.waitpid(pid, os.WNOHANG)

@@ -79,15 +79,15 @@ class LogWriter:
 
     def write(self, stream: str, lines: list[str], now: float) -> None:
         """Append the lines as records. Never raises for a disk that is full or broken."""
-        if not lines:
-            return
+        records = [_record(stream, line, now) for line in lines]
         try:
-            if self._lost:
+            if records and self._lost:
                 self._append([_record("stderr", f"[dropped {self._lost} lines: {self._why}]", now)])
                 self._lost = 0
-            self._append([_record(stream, line, now) for line in lines])
+            while records:
+                del records[: self._append(records)]
         except OSError as error:
-            self._lost += len(lines)
+            self._lost += len(records)
             self._why = error.strerror or str(error)
 
     def drop_oldest(self) -> bool:
@@ -107,10 +107,17 @@ class LogWriter:
                 os.close(self._fd)
                 self._fd = -1
 
-    def _append(self, records: list[bytes]) -> None:
-        data = b"".join(records)
-        if self._fd < 0 or (self._size and self._size + len(data) > self._segment_bytes):
+    def _append(self, records: list[bytes]) -> int:
+        """Write as many of the records as the segment has room for, at least one; how many. Raises OSError."""
+        if self._fd < 0 or (self._size and self._size + len(records[0]) > self._segment_bytes):
             self._next_segment()
+        data = bytearray()
+        count = 0
+        for record in records:
+            if count and self._size + len(data) + len(record) > self._segment_bytes:
+                break
+            data += record
+            count += 1
         try:
             written = os.write(self._fd, data)
             if written < len(data):
@@ -120,6 +127,7 @@ class LogWriter:
             os.ftruncate(self._fd, self._size)
             raise
         self._size += written
+        return count
 
     def _next_segment(self) -> None:
         if self._fd < 0:

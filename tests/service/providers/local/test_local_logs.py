@@ -1,0 +1,160 @@
+"""Logs of the local provider: what an engine can print, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from pathlib import Path
+
+import pytest
+
+from orchestration.service.providers.base import LogRecord, ProviderError
+from orchestration.service.providers.local.logreader import LogReader
+from orchestration.service.providers.local.records import InstanceFolder
+from orchestration.service.providers.local.shim.logfile import MAX_LINE_BYTES, LineSplitter, LogWriter, segment_numbers
+from tests.support.provider_conformance import read
+from tests.support.provider_local import LocalHarness, local_harness
+from tests.support.provider_processes import ask, ended, python_command
+
+
+async def printed(local: LocalHarness, code: str) -> list[tuple[str, str]]:
+    """What is kept of what the code prints."""
+    await local.provider.create(local.spec("a", python_command(f"import sys\nout = sys.stdout.buffer\n{code}")))
+    async with asyncio.timeout(8):
+        return [(record.stream, record.message) async for record in local.provider.logs("a", follow=True)]
+
+
+@pytest.mark.parametrize(
+    ("code", "messages"),
+    [
+        ("out.write(b'a\\nb\\r\\n\\nc')", ["a", "b", "", "c"]),
+        ("out.write('grüße 🙂\\n'.encode())", ["grüße 🙂"]),
+        ("out.write(b'\\xff\\xfe\\x00\\x01 ok\\n')", ["\ufffd\ufffd\x00\x01 ok"]),
+        ('out.write(b\'{"a": "\\\\n"}\\n\')', ['{"a": "\\n"}']),
+        ("out.write('\\u2028\\x85\\x1c x\\n'.encode())", ["\u2028\x85\x1c x"]),
+        ("out.write(b'x' * 1_000_000 + b'\\nnext\\n')", ["x" * 65536 + " [line cut: 934464 more bytes]", "next"]),
+        ("out.write(b'x' * 65536 + b'\\n')", ["x" * 65536]),
+        ("out.write(bytes(range(256)) * 4000)", None),
+    ],
+    ids=["newlines", "unicode", "invalid", "json", "separators", "megabyte", "limit", "binary"],
+)
+async def test_what_an_engine_prints(local: LocalHarness, code: str, messages: list[str] | None) -> None:
+    found = await printed(local, code)
+    if messages is None:
+        assert len(found) == 4001
+        assert len({message for _, message in found[1:-1]}) == 1
+    else:
+        assert found == [("stdout", message) for message in messages]
+
+
+async def test_both_streams_are_told_apart(local: LocalHarness) -> None:
+    found = await printed(local, "print('out')\nprint('err', file=sys.stderr)")
+    assert sorted(found) == [("stderr", "err"), ("stdout", "out")]
+
+
+async def test_what_was_printed_last_is_kept_when_an_engine_prints_a_lot_and_crashes(local: LocalHarness) -> None:
+    found = await printed(local, "import os\nfor n in range(20000): print('line', n)\nsys.stdout.flush()\nos.abort()")
+    assert [message for _, message in found if message.startswith("line")] == [f"line {n}" for n in range(20000)]
+    assert (await ended(local.provider, "a")).reason == "SIGNALED"
+
+
+async def test_segments_are_rotated_and_capped(tmp_path: Path) -> None:
+    settings = {"log_segment_bytes": "4096", "log_segments": "3"}
+    async with local_harness(tmp_path, settings=settings) as harness:
+        await harness.provider.create(
+            harness.spec("a", python_command("for n in range(2000): print('line', n, flush=True)"))
+        )
+        await ended(harness.provider, "a")
+        sizes = [path.stat().st_size for path in (harness.folder("a") / "log").iterdir()]
+        assert len(sizes) == 3
+        assert max(sizes) <= 4096
+        records = await read(harness.provider, "a")
+        numbers = [int(record.message.split()[1]) for record in records]
+        assert numbers == list(range(numbers[0], 2000))
+        assert numbers[0] > 0
+        # A cursor into what is no longer kept goes on at the oldest that is.
+        assert await read(harness.provider, "a", after="1:40") == records
+        middle = records[len(records) // 2]
+        assert await read(harness.provider, "a", after=middle.cursor) == records[len(records) // 2 + 1 :]
+
+
+async def test_lines_printed_between_two_looks_are_followed_over_rotation(tmp_path: Path) -> None:
+    settings = {"log_segment_bytes": "4096", "log_segments": "100"}
+    async with local_harness(tmp_path, settings=settings) as harness:
+        code = "import time\nfor n in range(1000):\n    print('line', n, flush=True)\n    n % 50 or time.sleep(0.02)"
+        await harness.provider.create(harness.spec("a", python_command(code)))
+        records = await read(harness.provider, "a", follow=True)
+        assert [record.message for record in records] == [f"line {n}" for n in range(1000)]
+        assert len({record.cursor.partition(":")[0] for record in records}) > 5
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "1:", ":1", "-1:0", "1:-1", "1:7", "1:999999"])
+async def test_a_cursor_that_was_not_given_out_is_refused(local: LocalHarness, cursor: str) -> None:
+    instance = await local.provider.create(local.spec("a"))
+    await ask(instance, "/print?text=hello")
+    with pytest.raises(ProviderError, match="log cursor") as caught:
+        await read(local.provider, "a", after=cursor)
+    assert (caught.value.reason, caught.value.retryable) == ("INVALID_CURSOR", False)
+
+
+async def test_logs_go_on_after_a_restart_of_the_gateway(local: LocalHarness) -> None:
+    instance = await local.provider.create(local.spec("a"))
+    await ask(instance, "/print?text=before")
+    seen = await read(local.provider, "a")
+    provider = await local.restart()
+    await ask(instance, "/print?text=after")
+    assert [record.message for record in await read(provider, "a", after=seen[-1].cursor)] == ["after"]
+
+
+def reread(folder: Path) -> list[str]:
+    reader = LogReader(InstanceFolder(folder, "a"), "")
+    try:
+        return [record.message for record in iter_all(reader)]
+    finally:
+        reader.close()
+
+
+def iter_all(reader: LogReader) -> list[LogRecord]:
+    records: list[LogRecord] = []
+    while batch := reader.read():
+        records += batch
+    return records
+
+
+def test_a_full_disk_loses_lines_and_says_how_many(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path / "instances/a/log"), 1 << 20, 4)
+    writer.write("stdout", ["first"], 1.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+    try:
+        writer.write("stdout", ["y" * 200], 2.0)  # written in part, then taken back
+        writer.write("stdout", ["two", "three" * 50], 3.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.write("stdout", ["last"], 4.0)
+    writer.close()
+    assert reread(tmp_path) == ["first", "[dropped 3 lines: File too large]", "last"]
+
+
+def test_a_half_written_line_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "instances/a/log"
+    writer = LogWriter(str(folder), 1 << 20, 4)
+    writer.write("stdout", ["whole"], 1.0)
+    writer.close()
+    with (folder / "00000001.jsonl").open("ab") as file:
+        file.write(b'{"t":2.0,"s":"std')
+    assert reread(tmp_path) == ["whole"]
+    # A writer that comes later leaves that file as it is.
+    again = LogWriter(str(folder), 1 << 20, 4)
+    again.write("stdout", ["next"], 3.0)
+    again.close()
+    assert segment_numbers(str(folder)) == [1, 2]
+    assert reread(tmp_path) == ["whole", "next"]
+
+
+def test_a_line_without_end_takes_no_memory() -> None:
+    splitter = LineSplitter()
+    for _ in range(100):
+        assert splitter.feed(b"z" * 65536) == []
+    assert splitter.flush() == ["z" * MAX_LINE_BYTES + f" [line cut: {99 * 65536} more bytes]"]
+    assert splitter.flush() == []
