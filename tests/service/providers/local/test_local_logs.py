@@ -106,6 +106,22 @@ async def test_logs_go_on_after_a_restart_of_the_gateway(local: LocalHarness) ->
     assert [record.message for record in await read(provider, "a", after=seen[-1].cursor)] == ["after"]
 
 
+async def test_an_engine_goes_on_when_the_disk_takes_no_more_lines(local: LocalHarness) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Inherited by the supervisor: its log cannot grow beyond this.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        code = "for n in range(20000): print('line', n, flush=True)\nsys.exit(3)"
+        await local.provider.create(local.spec("a", python_command(f"import sys\n{code}")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (await ended(local.provider, "a")).exit_code == 3
+    kept = [record.message for record in await read(local.provider, "a")]
+    assert len(kept) < 200
+    assert kept[0] == "line 0"
+    assert all(line.startswith(("line ", "[dropped ")) for line in kept)
+
+
 def reread(folder: Path) -> list[str]:
     reader = LogReader(InstanceFolder(folder, "a"), "")
     try:

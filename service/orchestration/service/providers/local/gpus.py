@@ -79,12 +79,13 @@ def _read_nvml() -> tuple[Gpu, ...]:
         log.info("no GPUs: the NVIDIA driver's library is not usable", error=str(error))
         return ()
     try:
-        return _all_devices(pynvml)
+        return all_devices(pynvml)
     finally:
         pynvml.nvmlShutdown()
 
 
-def _all_devices(nvml: Any) -> tuple[Gpu, ...]:
+def all_devices(nvml: Any) -> tuple[Gpu, ...]:
+    """Every GPU, a divided one as its slices. The argument is the library, initialised."""
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     return tuple(gpu for handle in handles for gpu in _devices(nvml, handle))
 
