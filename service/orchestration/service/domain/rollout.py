@@ -40,7 +40,7 @@ def plan(deployment: Deployment, replicas: Sequence[Replica]) -> Rollout:
 
 
 def _replaceable(deployment: Deployment, old: Sequence[Replica], live: Sequence[Replica]) -> list[Replica]:
-    """Replicas of older generations that may go now: all that do not serve, and as many that do as the budget allows."""
+    """Older replicas that may go now: all that do not serve, and as many that do as the budget bears."""
     idle = [replica for replica in old if replica.state is not ReplicaState.READY]
     ready = [replica for replica in old if replica.state is ReplicaState.READY]
     serving = sum(replica.state is ReplicaState.READY for replica in live)

@@ -1,0 +1,1 @@
+"""Controllers: they make what is there like what is wanted, level-triggered from the memory index."""

@@ -1,0 +1,101 @@
+"""The other half of a replica's life: an attempt that failed, an instance that is cleared, a replica that is ended."""
+
+from __future__ import annotations
+
+from orchestration.service.controllers.transitions import Transitions
+from orchestration.service.domain.backoff import Backoff
+from orchestration.service.logs.collector import LogCollector
+from orchestration.service.providers.base import Provider
+from orchestration.service.providers.registry import ProviderRegistry
+from orchestration.store.records import Deployment, Replica, ReplicaState
+
+LAST_LINES = 5
+"""Lines of a failed attempt that are told in its message."""
+_MAX_TEXT = 2000
+_GONE_POLL_S = 0.05
+
+
+class Ender:
+    """Ends attempts and replicas, keeping what they last said."""
+
+    def __init__(
+        self, transitions: Transitions, providers: ProviderRegistry, collector: LogCollector, backoff: Backoff
+    ) -> None:
+        self._transitions = transitions
+        self._providers = providers
+        self._collector = collector
+        self._backoff = backoff
+
+    async def attempt_failed(
+        self,
+        replica: Replica,
+        deployment: Deployment,
+        reason: str,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        for_good: bool = False,
+    ) -> Replica:
+        """Write down why the attempt failed, and when the next may be made; `for_good`: none would fare better."""
+        message = await self._with_last_lines(replica, message)
+        now = self._transitions.clock()
+        lasted = replica.ready_at and now - replica.ready_at >= deployment.restart_window_s
+        failures = 1 if lasted else replica.failures + 1
+        given_up = for_good or _given_up(deployment, failures, exit_code)
+        retry_at = 0.0 if given_up else now + self._backoff.delay(failures)
+        text = f"attempt {replica.attempt} failed: {message}"
+        text += "; it is given up" if given_up else f"; the next attempt comes in {retry_at - now:.1f} s"
+        return await self._transitions.change(
+            replica,
+            "REPLICA_GIVEN_UP" if given_up else "REPLICA_FAILED",
+            text,
+            kind="WARNING",
+            state=ReplicaState.FAILED,
+            reason=reason,
+            message=message,
+            exit_code=exit_code,
+            failures=failures,
+            retry_at=retry_at,
+            endpoint="",
+        )
+
+    async def _with_last_lines(self, replica: Replica, message: str) -> str:
+        if not replica.instance_name:
+            return message
+        provider = self._providers.get(replica.provider)
+        await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
+        lines = await self._collector.last_lines(replica.deployment_id, replica.id, LAST_LINES)
+        said = " | ".join(line.strip() for line in lines if line.strip())
+        return f"{message}; last lines: {said[-_MAX_TEXT:]}" if said else message
+
+    async def clear(self, replica: Replica) -> Replica | float:
+        """Delete the failed attempt's instance; gives the row without it, or the seconds after which to look again."""
+        if await self._gone(self._providers.get(replica.provider), replica):
+            return await self._transitions.note(
+                replica, instance_name="", provider_instance_id="", pool_id="", node_id="", price_per_hour=0.0
+            )
+        return _GONE_POLL_S
+
+    async def finish(self, replica: Replica) -> float | None:
+        """End a replica that is not wanted any more; gives the seconds after which to look again, None when it is gone."""
+        if replica.instance_name and not await self._gone(self._providers.get(replica.provider), replica):
+            return _GONE_POLL_S
+        await self._transitions.remove(replica, "is gone")
+        return None
+
+    async def _gone(self, provider: Provider, replica: Replica) -> bool:
+        await provider.delete(replica.instance_name)
+        if await provider.describe(replica.instance_name) is not None:
+            return False
+        await self._collector.stop(replica.instance_name)
+        return True
+
+
+def _given_up(deployment: Deployment, failures: int, exit_code: int | None) -> bool:
+    match deployment.restart_condition:
+        case "NEVER":
+            return True
+        case "ON_FAILURE" if exit_code == 0:
+            return True
+        case _:
+            return failures >= max(1, deployment.restart_max_attempts)

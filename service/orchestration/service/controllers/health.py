@@ -1,0 +1,47 @@
+"""Whether an engine answers: asked at its health path, counted in a row, never by a timer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+
+from orchestration.service.engines.readiness import ProbeResult, probe
+
+
+@dataclass(slots=True)
+class _Record:
+    failures: int = 0
+    probed_at: float = 0.0
+
+
+class HealthMonitor:
+    """Probes engines and counts their failures in a row, by replica."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, timeout_s: float, interval_s: float) -> None:
+        self._session = session
+        self._timeout_s = timeout_s
+        self._interval_s = interval_s
+        self._records: dict[str, _Record] = {}
+
+    def due(self, replica_id: str, now: float) -> bool:
+        """Whether a ready replica is to be probed again."""
+        record = self._records.get(replica_id)
+        return record is None or now - record.probed_at >= self._interval_s or record.failures > 0
+
+    async def ask(self, replica_id: str, endpoint: str, health_path: str, now: float) -> ProbeResult:
+        """Probe the engine once."""
+        result = await probe(self._session, endpoint, health_path, self._timeout_s)
+        record = self._records.setdefault(replica_id, _Record())
+        record.probed_at = now
+        record.failures = 0 if result.ready else record.failures + 1
+        return result
+
+    def failures(self, replica_id: str) -> int:
+        """Failed probes in a row."""
+        record = self._records.get(replica_id)
+        return record.failures if record else 0
+
+    def forget(self, replica_id: str) -> None:
+        """Begin anew: the replica's next instance has failed nothing yet."""
+        self._records.pop(replica_id, None)

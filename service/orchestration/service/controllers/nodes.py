@@ -1,0 +1,121 @@
+"""The node controller: late nodes are suspect, silent ones lost, and a mass silence is held to be our own fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from orchestration.service.controllers.shards import NODES, ShardLeases
+from orchestration.service.usecases.managed_nodes import ManagedNodes
+from orchestration.store.errors import StoreError
+from orchestration.store.records import Node, NodeState
+from orchestration.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "node-controller"
+_HEARD = {NodeState.READY, NodeState.BUSY, NodeState.DRAINING, NodeState.UNHEALTHY, NodeState.PROVISIONING}
+_TICKS = 4
+"""Looks in one heartbeat interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTiming:
+    """When a silent node is held to be what."""
+
+    interval_s: float = 10.0
+    suspect_after: float = 1.5
+    """In intervals."""
+    lost_after: float = 3.0
+    """In intervals."""
+    brake_fraction: float = 0.55
+    brake_minimum: int = 3
+
+
+class NodeController:
+    """Watches over the leases that heartbeats keep."""
+
+    def __init__(
+        self,
+        store: Store,
+        shards: ShardLeases,
+        managed: ManagedNodes,
+        timing: NodeTiming,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._shards = shards
+        self._managed = managed
+        self._timing = timing
+        self._clock = clock
+        self._grace_from = clock()
+        """Silence before this time does not count: this gateway was not listening, or cannot tell."""
+        self._last_look = clock()
+
+    async def run(self) -> None:
+        """Look several times in a heartbeat interval, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                log.warning("nodes cannot be looked at", exc_info=error)
+            await asyncio.sleep(self._timing.interval_s / _TICKS)
+
+    async def look(self) -> None:
+        """One pass over all nodes."""
+        now = self._clock()
+        if now - self._last_look > self._timing.interval_s:
+            # This process slept or its clock jumped: heartbeats may have been sent and not heard.
+            self._grace_from = now
+        self._last_look = now
+        if self._shards.lease(NODES) is None:
+            self._grace_from = now
+            return
+        await self._managed.refresh()
+        by_pool: dict[str, list[Node]] = defaultdict(list)
+        for node in self._store.index.all(Node):
+            if not node.managed and node.state in _HEARD:
+                by_pool[node.pool_id].append(node)
+        for pool_id, nodes in by_pool.items():
+            await self._judge(pool_id, nodes, now)
+
+    def _silence(self, node: Node, now: float) -> float:
+        """Intervals since the node was last heard of."""
+        return (now - max(node.last_heartbeat_at, self._grace_from)) / self._timing.interval_s
+
+    async def _judge(self, pool_id: str, nodes: list[Node], now: float) -> None:
+        lost = [node for node in nodes if self._silence(node, now) > self._timing.lost_after]
+        late = [node for node in nodes if self._silence(node, now) > self._timing.suspect_after]
+        if len(late) >= self._timing.brake_minimum and len(late) >= self._timing.brake_fraction * len(nodes):
+            if lost:
+                await self._brake(pool_id, len(late), len(nodes), now)
+            return
+        for node in late:
+            if node in lost:
+                await self._mark(node, NodeState.LOST, "has not been heard of for its lease", now)
+            elif node.state is not NodeState.UNHEALTHY:
+                await self._mark(node, NodeState.UNHEALTHY, "its heartbeats are late", now)
+
+    async def _brake(self, pool_id: str, silent: int, total: int, now: float) -> None:
+        """Lose nothing: so many nodes at once is more likely a fault on this side. All get a new lease."""
+        self._grace_from = now
+        text = f"{silent} of {total} nodes went silent at once; none is held to be lost, all get a new lease"
+        log.warning("eviction brake", pool_id=pool_id, silent=silent, total=total)
+        async with self._store.write(actor=ACTOR) as tx:
+            tx.event(kind="pool", subject_id=pool_id, type="WARNING", reason="EVICTION_BRAKE", message=text)
+
+    async def _mark(self, node: Node, state: NodeState, text: str, now: float) -> None:
+        try:
+            async with self._store.write(actor=ACTOR) as tx:
+                current = await tx.get(Node, node.id)
+                if current is None or self._silence(current, now) <= self._timing.suspect_after:
+                    return
+                reported = current.reported_state or current.state
+                await tx.update(replace(current, state=state, reported_state=reported))
+                tx.event(kind="node", subject_id=node.id, type="WARNING", reason=f"NODE_{state}", message=text)
+        except StoreError as error:
+            log.warning("node cannot be marked", node_id=node.id, state=state, error=str(error))

@@ -1,0 +1,83 @@
+"""The reaper: instances that carry our tag and that no row knows are deleted, and pools whose deletion is complete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from orchestration.service.controllers.shards import REAPER, ShardLeases
+from orchestration.service.providers.base import Provider
+from orchestration.service.providers.registry import ProviderRegistry
+from orchestration.service.usecases.pools import remove_pool
+from orchestration.store.records import Deployment, DesiredState, Pool, PoolState, Replica
+from orchestration.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "reaper"
+
+
+class Reaper:
+    """Compares what providers run for us with the rows."""
+
+    def __init__(
+        self,
+        store: Store,
+        shards: ShardLeases,
+        providers: ProviderRegistry,
+        clock: Callable[[], float],
+        *,
+        interval_s: float,
+        grace_s: float,
+    ) -> None:
+        self._store = store
+        self._shards = shards
+        self._providers = providers
+        self._clock = clock
+        self._interval_s = interval_s
+        self._grace_s = grace_s
+        self._unknown_since: dict[tuple[str, str], float] = {}
+
+    async def run(self) -> None:
+        """A pass every interval, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:
+                log.warning("sweep failed", exc_info=error)
+            await asyncio.sleep(self._interval_s)
+
+    async def sweep(self) -> None:
+        """One pass over all providers and pools."""
+        if self._shards.lease(REAPER) is None:
+            return
+        for provider in self._providers.all():
+            if not self._providers.unavailable_reason(provider.name):
+                await self._sweep_provider(provider)
+        await self.remove_empty_pools()
+
+    async def _sweep_provider(self, provider: Provider) -> None:
+        now = self._clock()
+        unknown = {
+            (provider.name, instance.name)
+            for instance in await provider.list_owned()
+            if not self._store.index.find(Replica, instance_name=instance.name)
+        }
+        for key in [key for key in self._unknown_since if key[0] == provider.name and key not in unknown]:
+            del self._unknown_since[key]
+        for key in unknown:
+            since = self._unknown_since.setdefault(key, now)
+            if now - since >= self._grace_s:
+                log.warning("deleting an instance that no replica knows", provider=provider.name, instance=key[1])
+                await provider.delete(key[1])
+
+    async def remove_empty_pools(self) -> None:
+        """Remove pools that are being deleted and hold nothing any more."""
+        for pool in self._store.index.find(Pool, state=PoolState.DELETING):
+            async with self._store.write(actor=ACTOR) as tx:
+                current = await tx.get(Pool, pool.id)
+                live = await tx.select(Deployment, pool_id=pool.id, desired=DesiredState.RUNNING)
+                if current is not None and not live and not await tx.select(Replica, pool_id=pool.id):
+                    await remove_pool(tx, current)

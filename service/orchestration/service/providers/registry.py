@@ -1,0 +1,78 @@
+"""The providers of this gateway: found by entry point, made once, asked by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from orchestration.service.errors import InvalidArgumentError, StartError, Violation
+from orchestration.service.providers.base import Provider, ProviderContext
+from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
+
+ENTRY_POINT_GROUP = "orchestration.providers"
+
+
+class ProviderRegistry:
+    """All providers by name: those installed, and stand-ins for those known but not configured."""
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._providers = dict(sorted(providers.items()))
+
+    @classmethod
+    def discover(cls, data_dir: Path, owner: str, settings: Mapping[str, Mapping[str, str]]) -> ProviderRegistry:
+        """Make every installed provider; `settings` holds each one's own by name.
+
+        Raises `StartError` naming the provider that cannot be made.
+        """
+        providers: dict[str, Provider] = {name: UnconfiguredProvider(name, able) for name, able in KNOWN.items()}
+        for entry in entry_points(group=ENTRY_POINT_GROUP):
+            folder = data_dir / "providers" / entry.name
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            context = ProviderContext(
+                name=entry.name, data_dir=folder, owner=owner, settings=settings.get(entry.name, {})
+            )
+            try:
+                create = cast("Callable[[ProviderContext], Provider]", entry.load())
+                providers[entry.name] = create(context)
+            except Exception as error:
+                raise StartError(f"provider {entry.name!r} cannot be set up: {error}") from error
+        return cls(providers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(self._providers)
+
+    def all(self) -> tuple[Provider, ...]:
+        """All providers by name."""
+        return tuple(self._providers.values())
+
+    def get(self, name: str, *, field: str = "provider") -> Provider:
+        """The provider of this name. Raises `InvalidArgumentError` naming those there are."""
+        provider = self._providers.get(name)
+        if provider is None:
+            text = f"{name!r} is no provider of this gateway; there are {', '.join(self._providers)}"
+            raise InvalidArgumentError(Violation(field, text), reason="UNKNOWN_PROVIDER")
+        return provider
+
+    def unavailable_reason(self, name: str) -> str:
+        """Why the provider cannot be used; empty when it can."""
+        provider = self._providers.get(name)
+        if provider is None:
+            return f"provider {name} is not installed on this gateway any more"
+        return provider.reason if isinstance(provider, UnconfiguredProvider) else ""
+
+    async def start(self) -> None:
+        """Start every provider. Raises `StartError` naming the one that cannot."""
+        for provider in self._providers.values():
+            try:
+                await provider.start()
+            except Exception as error:
+                raise StartError(f"provider {provider.name!r} cannot start: {error}") from error
+
+    async def close(self) -> None:
+        """Close every provider; what runs there goes on running."""
+        for provider in self._providers.values():
+            await provider.close()

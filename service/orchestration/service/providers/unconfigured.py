@@ -1,0 +1,105 @@
+"""A provider that is known by name and cannot be used here: pools of it may be made, and every use says why not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from orchestration.service.providers.base import (
+    Capabilities,
+    Instance,
+    InstanceSpec,
+    LogRecord,
+    ProviderUnavailableError,
+    Resource,
+)
+
+_MARKETPLACE_ENGINES = ("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm")
+
+KNOWN: dict[str, Capabilities] = {
+    "nosana": Capabilities(
+        kind="marketplace",
+        log_streaming=True,
+        spot=False,
+        multi_gpu=True,
+        multi_node=False,
+        ephemeral=True,
+        pricing_model="on_demand",
+        engines=_MARKETPLACE_ENGINES,
+    ),
+    "ray": Capabilities(
+        kind="cluster",
+        log_streaming=True,
+        spot=False,
+        multi_gpu=True,
+        multi_node=True,
+        ephemeral=False,
+        pricing_model="fixed",
+        engines=_MARKETPLACE_ENGINES,
+    ),
+    "kubernetes": Capabilities(
+        kind="cluster",
+        log_streaming=True,
+        spot=False,
+        multi_gpu=True,
+        multi_node=True,
+        ephemeral=False,
+        pricing_model="fixed",
+        engines=_MARKETPLACE_ENGINES,
+    ),
+}
+"""Names that the API knows whether or not their adapter is installed."""
+
+
+class UnconfiguredProvider:
+    """Stands in for a known provider whose adapter or credentials are not on this gateway."""
+
+    def __init__(self, name: str, capabilities: Capabilities) -> None:
+        self._name = name
+        self._capabilities = capabilities
+        self.reason = (
+            f"provider {name} is not configured on this gateway: no adapter for it is installed and it has no credentials"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name callers use."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider could do if it were configured."""
+        return self._capabilities
+
+    def _error(self) -> ProviderUnavailableError:
+        return ProviderUnavailableError(self.reason, reason="PROVIDER_NOT_CONFIGURED", retry_after_s=300.0)
+
+    async def start(self) -> None:
+        """Nothing to prepare."""
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    async def list_resources(self) -> Sequence[Resource]:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+
+    async def describe(self, name: str) -> Instance | None:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+
+    async def list_owned(self) -> Sequence[Instance]:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+
+    async def delete(self, name: str) -> None:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+
+    async def logs(self, name: str, *, after: str = "", follow: bool = False) -> AsyncIterator[LogRecord]:
+        """Raises `ProviderUnavailableError`."""
+        raise self._error()
+        yield  # pragma: no cover  makes this an asynchronous generator, as the protocol asks

@@ -1,0 +1,212 @@
+"""Deployments changed: updated, scaled, started, terminated, purged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from orchestration.service.domain.status import DeploymentStatus, deployment_status
+from orchestration.service.errors import PreconditionError
+from orchestration.service.usecases.deployment_specs import check_fits, engine_plan, not_found, with_model
+from orchestration.service.usecases.deployments import with_restart_policy, with_strategy
+from orchestration.service.usecases.fields import fields_to_set
+from orchestration.service.usecases.mutations import Mutations, check_etag
+from orchestration.service.usecases.pool_views import PoolViews
+from orchestration.service.usecases.values import plain
+from orchestration.service.usecases.views import deployment_view, status_value
+from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
+from orchestration.store.store import Transaction
+from orchestration.v1 import model_deployments_pb2 as pb
+
+_UPDATABLE = (
+    "model_version",
+    "replicas",
+    "gpu_per_replica",
+    "fallback_pool_ids",
+    "engine",
+    "configuration",
+    "inference_model",
+    "env",
+    "labels",
+    "update_strategy",
+    "restart_policy",
+)
+_TEMPLATE = (
+    "model_id",
+    "gpu_per_replica",
+    "engine",
+    "configuration",
+    "inference_model",
+    "env",
+)
+"""What a running replica is made of: a change of these makes a new generation."""
+_STARTABLE = (DeploymentStatus.STOPPED, DeploymentStatus.FAILED)
+
+
+class DeploymentChanges:
+    """What callers change in deployments."""
+
+    def __init__(self, mutations: Mutations, views: PoolViews, clock: Callable[[], float], max_attempts: int) -> None:
+        self._mutations = mutations
+        self._views = views
+        self._clock = clock
+        self._max_attempts = max_attempts
+
+    async def update_deployment(self, request: pb.UpdateDeploymentRequest) -> pb.Deployment:
+        """Change what is run; replicas are replaced within the update budget."""
+        mask = request.update_mask if request.HasField("update_mask") else None
+        names = fields_to_set(request, mask, _UPDATABLE)
+        return await self._mutations.run(
+            "UpdateDeployment", request, pb.Deployment, lambda tx: self._update(tx, request, names)
+        )
+
+    async def _update(
+        self, tx: Transaction, request: pb.UpdateDeploymentRequest, names: Collection[str]
+    ) -> pb.Deployment:
+        current = await _load(tx, request.deployment_id, request.etag)
+        wanted = await self._changed(tx, current, request, names)
+        if wanted != current:
+            await check_fits(tx, self._views, wanted)
+            renewed = any(getattr(wanted, name) != getattr(current, name) for name in _TEMPLATE)
+            generation = current.generation + 1 if renewed else current.generation
+            wanted = await self._write(tx, replace(wanted, generation=generation))
+            text = f"generation {generation}: changed {', '.join(sorted(names))}"
+            tx.event(kind="deployment", subject_id=wanted.id, reason="DEPLOYMENT_UPDATED", message=text)
+        return deployment_view(wanted, await tx.select(Replica, deployment_id=wanted.id))
+
+    async def _changed(
+        self, tx: Transaction, current: Deployment, request: pb.UpdateDeploymentRequest, names: Collection[str]
+    ) -> Deployment:
+        changes: dict[str, object] = {}
+        for name in {"replicas", "gpu_per_replica", "engine", "inference_model", "model_version"} & set(names):
+            changes[name] = getattr(request, name)
+        for name in {"env", "labels"} & set(names):
+            changes[name] = dict(getattr(request, name))
+        if "fallback_pool_ids" in names:
+            changes["fallback_pool_ids"] = tuple(request.fallback_pool_ids)
+        if "configuration" in names:
+            changes["requested_configuration"] = plain(request.configuration)
+        if "model_version" in names and "inference_model" not in names and current.model_id:
+            changes["inference_model"] = ""  # the new version's own artifact
+        wanted = replace(current, **changes)  # type: ignore[arg-type]
+        if "update_strategy" in names:
+            wanted = with_strategy(wanted, request.update_strategy)
+        if "restart_policy" in names:
+            wanted = with_restart_policy(wanted, request.restart_policy, self._max_attempts)
+        if {"model_version", "engine", "configuration", "inference_model"} & set(names):
+            wanted = await with_model(tx, wanted)
+        engine_plan(wanted)
+        return wanted
+
+    async def _write(self, tx: Transaction, deployment: Deployment) -> Deployment:
+        return await tx.update(replace(deployment, version=deployment.version + 1, updated_at=self._clock()))
+
+    async def scale_deployment(self, request: pb.ScaleDeploymentRequest) -> pb.ScaleDeploymentResponse:
+        """Set how many replicas there are to be."""
+        return await self._mutations.run(
+            "ScaleDeployment", request, pb.ScaleDeploymentResponse, lambda tx: self._scale(tx, request)
+        )
+
+    async def _scale(self, tx: Transaction, request: pb.ScaleDeploymentRequest) -> pb.ScaleDeploymentResponse:
+        deployment = await _load(tx, request.deployment_id, request.etag)
+        before = deployment.replicas
+        if request.replicas != before:
+            deployment = replace(deployment, replicas=request.replicas)
+            if request.replicas > before:
+                await check_fits(tx, self._views, deployment)
+            deployment = await self._write(tx, deployment)
+            text = f"scaled from {before} to {deployment.replicas} replicas"
+            tx.event(kind="deployment", subject_id=deployment.id, reason="DEPLOYMENT_SCALED", message=text)
+        status = deployment_status(deployment, await tx.select(Replica, deployment_id=deployment.id))
+        return pb.ScaleDeploymentResponse(
+            deployment_id=deployment.id, status=status_value(status), replicas=deployment.replicas
+        )
+
+    async def start_deployment(self, request: pb.StartDeploymentRequest) -> pb.StartDeploymentResponse:
+        """Start a deployment that is STOPPED or FAILED."""
+        return await self._mutations.run(
+            "StartDeployment", request, pb.StartDeploymentResponse, lambda tx: self._start(tx, request)
+        )
+
+    async def _start(self, tx: Transaction, request: pb.StartDeploymentRequest) -> pb.StartDeploymentResponse:
+        deployment = await _load(tx, request.deployment_id, request.etag)
+        replicas = await _require_status(tx, deployment, "started")
+        await check_fits(tx, self._views, deployment)
+        now = self._clock()
+        for replica in replicas:
+            # A replica that was given up gets a fresh budget; its instance, if any is left, is cleared first as always.
+            await tx.update(replace(replica, failures=0, retry_at=now, state_changed_at=now))
+        deployment = replace(
+            deployment,
+            desired=DesiredState.RUNNING,
+            complete_generation=0,
+            observed_status=DeploymentStatus.DEPLOYING,
+        )
+        await self._write(tx, deployment)
+        text = f"{deployment.replicas} replicas are wanted"
+        tx.event(kind="deployment", subject_id=deployment.id, reason="DEPLOYMENT_STARTED", message=text)
+        return pb.StartDeploymentResponse(deployment_id=deployment.id, status=pb.Deployment.DEPLOYING)
+
+    async def delete_deployment(self, request: pb.DeleteDeploymentRequest) -> pb.DeleteDeploymentResponse:
+        """Terminate a deployment; its record stays."""
+        return await self._mutations.run(
+            "DeleteDeployment", request, pb.DeleteDeploymentResponse, lambda tx: self._terminate(tx, request)
+        )
+
+    async def _terminate(self, tx: Transaction, request: pb.DeleteDeploymentRequest) -> pb.DeleteDeploymentResponse:
+        deployment = await _load(tx, request.deployment_id, request.etag)
+        replicas = await tx.select(Replica, deployment_id=deployment.id)
+        if deployment.desired is DesiredState.RUNNING:
+            replicas = await _end_replicas(tx, replicas, self._clock())
+            deployment = replace(deployment, desired=DesiredState.STOPPED)
+            status = deployment_status(deployment, replicas)
+            deployment = await self._write(tx, replace(deployment, observed_status=status))
+            text = f"{len(replicas)} replicas are being ended" if replicas else "no replica was running"
+            tx.event(kind="deployment", subject_id=deployment.id, reason="DEPLOYMENT_TERMINATED", message=text)
+        status = deployment_status(deployment, replicas)
+        return pb.DeleteDeploymentResponse(deployment_id=deployment.id, status=status_value(status))
+
+    async def purge_deployment(self, request: pb.PurgeDeploymentRequest) -> pb.PurgeDeploymentResponse:
+        """Delete the record of a deployment that is STOPPED or FAILED."""
+        return await self._mutations.run(
+            "PurgeDeployment", request, pb.PurgeDeploymentResponse, lambda tx: self._purge(tx, request)
+        )
+
+    async def _purge(self, tx: Transaction, request: pb.PurgeDeploymentRequest) -> pb.PurgeDeploymentResponse:
+        deployment = await _load(tx, request.deployment_id, request.etag)
+        for replica in await _require_status(tx, deployment, "purged"):
+            await tx.delete(replica)
+        await tx.delete(deployment)
+        return pb.PurgeDeploymentResponse(deployment_id=deployment.id, status=pb.PurgeDeploymentResponse.DELETED)
+
+
+async def _load(tx: Transaction, deployment_id: str, expected_etag: str) -> Deployment:
+    deployment = await tx.get(Deployment, deployment_id)
+    if deployment is None:
+        raise not_found(deployment_id)
+    check_etag(expected_etag, deployment.id, deployment.version)
+    return deployment
+
+
+async def _require_status(tx: Transaction, deployment: Deployment, done: str) -> list[Replica]:
+    """The deployment's replicas. Raises `PreconditionError` unless it is STOPPED or FAILED."""
+    replicas = await tx.select(Replica, deployment_id=deployment.id)
+    status = deployment_status(deployment, replicas)
+    if status not in _STARTABLE:
+        text = f"deployment {deployment.id} is {status}; only one that is STOPPED or FAILED can be {done}"
+        raise PreconditionError("INVALID_STATUS", text, {"deployment": deployment.id, "status": status})
+    return replicas
+
+
+async def _end_replicas(tx: Transaction, replicas: list[Replica], now: float) -> list[Replica]:
+    """Mark replicas to be ended, and drop at once those that hold nothing; gives those that are left."""
+    left: list[Replica] = []
+    for replica in replicas:
+        if not replica.instance_name:
+            await tx.delete(replica)
+        elif replica.state is ReplicaState.TERMINATING:
+            left.append(replica)
+        else:
+            ending = replace(replica, state=ReplicaState.TERMINATING, reason="", message="", state_changed_at=now)
+            left.append(await tx.update(ending))
+    return left

@@ -1,0 +1,108 @@
+"""Changes that a caller asks for: one transaction, done once for each request id, and only at the expected etag."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from orchestration.service.errors import AlreadyExistsError, ConflictError
+from orchestration.service.ids import etag
+from orchestration.store.errors import DuplicateError
+from orchestration.store.records import Answer
+from orchestration.store.store import Store, Transaction
+
+ACTOR = "api"
+ANSWER_TTL_S = 24 * 3600.0
+"""How long the first answer to a request id is kept (contract: 24 hours)."""
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class MutationRequest(Protocol):
+    """A request that carries a request id."""
+
+    request_id: str
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802  protobuf's own name
+        """The message on the wire."""
+        ...
+
+
+class Mutations:
+    """Runs mutations so that a repeated one gives its first answer."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def run(
+        self,
+        method: str,
+        request: MutationRequest,
+        response_type: type[ResponseT],
+        work: Callable[[Transaction], Awaitable[ResponseT]],
+    ) -> ResponseT:
+        """Do `work` in one transaction that also keeps its answer, or give the answer kept for this request id.
+
+        Raises `AlreadyExistsError` (REQUEST_ID_REUSED) when the id was used with another request.
+        """
+        try:
+            return await self._attempt(method, request, response_type, work)
+        except DuplicateError as error:
+            if error.constraint != "answer":
+                raise
+            # The same id was answered by another process between our look and our commit: its answer stands.
+            return await self._attempt(method, request, response_type, work)
+
+    async def _attempt(
+        self,
+        method: str,
+        request: MutationRequest,
+        response_type: type[ResponseT],
+        work: Callable[[Transaction], Awaitable[ResponseT]],
+    ) -> ResponseT:
+        key = request.request_id
+        async with self._store.write(actor=ACTOR) as tx:
+            if not key:
+                return await work(tx)
+            digest = _digest(request)
+            prior = await tx.recall(method, key)
+            if prior is not None and self._clock() - prior.created_at < ANSWER_TTL_S:
+                return _first_answer(prior, digest, response_type)
+            response = await work(tx)
+            answer = Answer(
+                scope=method,
+                request_id=key,
+                digest=digest,
+                response=response.SerializeToString(),
+                created_at=self._clock(),
+            )
+            await tx.remember(answer)
+            return response
+
+
+def _digest(request: MutationRequest) -> bytes:
+    key = request.request_id
+    request.request_id = ""
+    try:
+        return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    finally:
+        request.request_id = key
+
+
+def _first_answer(prior: Answer, digest: bytes, response_type: type[ResponseT]) -> ResponseT:
+    if prior.digest != digest:
+        text = f"request_id {prior.request_id!r} was used with another request; use a new one for a new request"
+        raise AlreadyExistsError("REQUEST_ID_REUSED", text, {"request_id": prior.request_id})
+    return response_type.FromString(prior.response)
+
+
+def check_etag(given: str, resource_id: str, version: int) -> None:
+    """Raise `ConflictError` when the caller's etag is not that of the resource as it is."""
+    current = etag(resource_id, version)
+    if given and given != current:
+        text = f"etag {given!r} is not the current {current!r}: the resource was changed meanwhile; read it again"
+        raise ConflictError("ETAG_MISMATCH", text, {"etag": given, "current_etag": current, "resource": resource_id})

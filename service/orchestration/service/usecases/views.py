@@ -1,0 +1,210 @@
+"""Records as callers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+
+from orchestration.service.domain.conditions import Aspect, aspects
+from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, serving
+from orchestration.service.ids import etag
+from orchestration.service.usecases.values import struct, timestamp
+from orchestration.store.index import Index
+from orchestration.store.records import (
+    Deployment,
+    Event,
+    Model,
+    Node,
+    NodeState,
+    Pool,
+    PoolState,
+    Replica,
+    Reservation,
+)
+from orchestration.v1 import compute_pools_pb2 as pools_pb
+from orchestration.v1 import model_deployments_pb2 as deployments_pb
+from orchestration.v1 import model_registry_pb2 as models_pb
+
+
+def reservations(replicas: Iterable[Replica]) -> dict[str, Reservation]:
+    """What the replicas hold, by node id."""
+    held: dict[str, Reservation] = {}
+    for replica in replicas:
+        if replica.instance_name:
+            before = held.get(replica.node_id, Reservation())
+            held[replica.node_id] = Reservation(
+                before.replicas + 1,
+                before.gpus + replica.gpu_count,
+                before.price_per_hour + replica.price_per_hour,
+            )
+    return held
+
+
+def pool_view(pool: Pool, index: Index) -> pools_pb.Pool:
+    """A pool with its totals."""
+    nodes = [node for node in index.find(Node, pool_id=pool.id) if node.state is not NodeState.TERMINATED]
+    held = reservations(index.find(Replica, pool_id=pool.id)).values()
+    return pools_pb.Pool(
+        pool_id=pool.id,
+        pool_name=pool.name,
+        owner_type=pool.owner_type,
+        owner_id=pool.owner_id,
+        provider=pool.provider,
+        allowed_gpu_types=pool.allowed_gpu_types,
+        max_cost_per_hour=pool.max_cost_per_hour,
+        is_dedicated=pool.is_dedicated,
+        provider_pool_id=pool.provider_pool_id,
+        scheduling_policy_json=pool.scheduling_policy_json,
+        provider_credential_name=pool.provider_credential_name,
+        gpu_count=pool.gpu_count,
+        region_constraint=pool.region_constraint,
+        max_nodes=pool.max_nodes,
+        state=pools_pb.Pool.State.Value(pool.state),
+        is_active=pool.enabled and pool.state is PoolState.ACTIVE,
+        node_count=len(nodes),
+        gpu_total=sum(node.gpu_total for node in nodes),
+        gpu_allocated=sum(item.gpus for item in held),
+        created_at=timestamp(pool.created_at),
+        updated_at=timestamp(pool.updated_at),
+        etag=etag(pool.id, pool.version),
+    )
+
+
+def node_view(node: Node, index: Index) -> pools_pb.Node:
+    """A node with what placement gave away of it."""
+    held = reservations(index.find(Replica, node_id=node.id)).get(node.id, Reservation())
+    return pools_pb.Node(
+        node_id=node.id,
+        pool_id=node.pool_id,
+        provider=node.provider,
+        provider_instance_id=node.provider_instance_id,
+        state=pools_pb.Node.State.Value(node.state),
+        gpu_type=node.gpu_type,
+        gpu_total=node.gpu_total,
+        gpu_allocated=max(node.gpu_reported, held.gpus),
+        vcpu_total=node.vcpu_total,
+        vcpu_allocated=node.vcpu_allocated,
+        ram_gb_total=node.ram_gb_total,
+        ram_gb_allocated=node.ram_gb_allocated,
+        health_score=node.health_score,
+        expose_url=node.expose_url,
+        price_per_hour=node.price_per_hour,
+        hostname=node.hostname,
+        last_heartbeat_at=timestamp(node.last_heartbeat_at),
+        created_at=timestamp(node.created_at),
+        incarnation=node.incarnation,
+    )
+
+
+def model_view(model: Model) -> models_pb.Model:
+    """A registered version."""
+    return models_pb.Model(
+        model_id=model.id,
+        model_name=model.name,
+        model_version=model.model_version,
+        backend=model.backend,
+        artifact_uri=model.artifact_uri,
+        config_json=struct(model.config),
+        artifact_digest=model.artifact_digest,
+        labels=model.labels,
+        created_at=timestamp(model.created_at),
+        etag=etag(model.id, 1),
+    )
+
+
+def status_value(status: DeploymentStatus) -> deployments_pb.Deployment.Status:
+    """The status as the API's enum."""
+    return deployments_pb.Deployment.Status.Value(status)
+
+
+def deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
+    """A deployment with its replicas, summed up."""
+    ordered = sorted(replicas, key=lambda replica: (replica.ordinal, replica.id))
+    status = deployment_status(deployment, ordered)
+    ready = serving(ordered)
+    return deployments_pb.Deployment(
+        deployment_id=deployment.id,
+        model_name=deployment.model_name,
+        model_version=deployment.model_version,
+        replicas=deployment.replicas,
+        gpu_per_replica=deployment.gpu_per_replica,
+        pool_id=deployment.pool_id,
+        fallback_pool_ids=deployment.fallback_pool_ids,
+        workload_type=deployment.workload_type,
+        engine=deployment.engine,
+        configuration=struct(deployment.configuration),
+        owner_id=deployment.owner_id,
+        org_id=deployment.org_id,
+        inference_model=deployment.inference_model,
+        env=deployment.env,
+        labels=deployment.labels,
+        update_strategy=deployments_pb.UpdateStrategy(
+            max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
+        ),
+        restart_policy=_restart_policy(deployment),
+        status=status_value(status),
+        generation=deployment.generation,
+        ready_replicas=len(ready),
+        endpoint=ready[0].endpoint if ready else "",
+        replica_statuses=[replica_view(replica) for replica in ordered],
+        conditions=[_condition(aspect) for aspect in aspects(deployment, ordered)],
+        error_message="" if status is DeploymentStatus.RUNNING else explain(ordered),
+        cost_per_hour=sum(replica.price_per_hour for replica in ordered if replica.instance_name),
+        created_at=timestamp(deployment.created_at),
+        updated_at=timestamp(deployment.updated_at),
+        etag=etag(deployment.id, deployment.version),
+    )
+
+
+def _restart_policy(deployment: Deployment) -> deployments_pb.RestartPolicy:
+    window = Duration()
+    window.FromMilliseconds(round(deployment.restart_window_s * 1000))
+    return deployments_pb.RestartPolicy(
+        condition=deployments_pb.RestartPolicy.Condition.Value(deployment.restart_condition),
+        max_attempts=deployment.restart_max_attempts,
+        window=window,
+    )
+
+
+def _condition(aspect: Aspect) -> deployments_pb.Condition:
+    return deployments_pb.Condition(
+        type=aspect.type,
+        status=deployments_pb.Condition.TRUE if aspect.holds else deployments_pb.Condition.FALSE,
+        reason=aspect.reason,
+        message=aspect.message,
+        last_transition_at=timestamp(aspect.since),
+    )
+
+
+def replica_view(replica: Replica) -> deployments_pb.ReplicaStatus:
+    """One replica."""
+    return deployments_pb.ReplicaStatus(
+        replica_id=replica.id,
+        ordinal=replica.ordinal,
+        state=deployments_pb.ReplicaStatus.State.Value(replica.state),
+        node_id=replica.node_id,
+        provider_instance_id=replica.provider_instance_id,
+        endpoint=replica.endpoint,
+        restarts=replica.restarts,
+        reason=replica.reason,
+        message=replica.message,
+        started_at=timestamp(replica.started_at),
+        ready_at=timestamp(replica.ready_at),
+        generation=replica.generation,
+        pool_id=replica.pool_id,
+    )
+
+
+def event_view(event: Event) -> deployments_pb.DeploymentEvent:
+    """Something that happened."""
+    return deployments_pb.DeploymentEvent(
+        event_id=event.id,
+        time=timestamp(event.time),
+        type=deployments_pb.DeploymentEvent.Type.Value(event.type),
+        actor=event.actor,
+        reason=event.reason,
+        message=event.message,
+        replica_id=event.replica_id,
+        attempt=event.attempt,
+    )
