@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 Format = Literal["auto", "console", "json"]
@@ -64,7 +65,8 @@ def _renderers(*, people: bool, colors: bool) -> Sequence[Processor]:
         plain = structlog.dev.plain_traceback
         return (structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain),)
     return (
-        structlog.processors.dict_tracebacks,
+        # Local variables stay out: they may hold what a log must not.
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(),
     )

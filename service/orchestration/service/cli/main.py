@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import typer
 
-from orchestration.service.cli import serve, version
+from orchestration.service.cli import (
+    deploy,
+    deployments,
+    health,
+    logs,
+    models,
+    nodes,
+    pools,
+    providers,
+    serve,
+    version,
+)
 from orchestration.service.cli.errors import CliError
 
 app = typer.Typer(
@@ -23,7 +34,16 @@ app = typer.Typer(
 )
 app.callback()(version.root)
 app.command("serve")(serve.serve)
+app.command("health")(health.health)
 app.command("version")(version.version)
+app.add_typer(pools.app, name="pool")
+app.add_typer(models.app, name="model")
+app.command("deploy")(deploy.deploy)
+app.add_typer(deployments.app, name="deployments")
+app.command("logs")(logs.logs)
+app.add_typer(nodes.app, name="nodes")
+app.command("providers")(providers.providers)
+app.command("resources")(providers.resources)
 
 
 def run(arguments: Sequence[str]) -> int:
