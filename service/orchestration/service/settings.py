@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import pydantic_settings
 from pydantic import PrivateAttr, ValidationError
@@ -38,8 +38,12 @@ OTHER_VARIABLES = frozenset(
     {
         "ORCHESTRATION_CONFIG",  # names the file
         "ORCHESTRATION_SERVER",  # is for the command line as a client
-        "ORCHESTRATION_OWNER",  # marks engine processes, and so whatever one of them starts
+        # What marks engine processes, and so whatever one of them starts.
+        "ORCHESTRATION_OWNER",
         "ORCHESTRATION_INSTANCE",
+        "ORCHESTRATION_SUPERVISOR",
+        "ORCHESTRATION_DEPLOYMENT_ID",
+        "ORCHESTRATION_REPLICA_ID",
     }
 )
 """Variables with the prefix that are no knobs."""
@@ -56,9 +60,7 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class Settings(
-    ProviderSettings, NodeSettings, ControlSettings, LogSettings, StorageSettings, ListenSettings, BaseSettings
-):
+class Settings(ProviderSettings, NodeSettings, ControlSettings, LogSettings, StorageSettings, ListenSettings):
     """The gateway's configuration. Made directly it takes only what it is given; `load_settings` reads the sources."""
 
     model_config = SettingsConfigDict(
@@ -70,7 +72,11 @@ class Settings(
         hide_input_in_errors=True,
         validate_default=True,
     )
-    not_below = {**ListenSettings.not_below, **ControlSettings.not_below, **NodeSettings.not_below}
+    not_below: ClassVar[Mapping[str, str]] = {
+        **ListenSettings.not_below,
+        **ControlSettings.not_below,
+        **NodeSettings.not_below,
+    }
     _sources: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
 
     @classmethod

@@ -11,8 +11,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_settings import NoDecode
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 from orchestration.service.address import parse_address
 from orchestration.service.settings_values import Sensitive, mask_url_password, mask_values, split_commas
@@ -57,7 +57,7 @@ def _database_url(url: str) -> str:
     return f"{_DRIVERS[scheme]}://{rest}"
 
 
-class _Section(BaseModel):
+class _Section(BaseSettings):
     """Part of the configuration; ``not_below`` names fields that may not be less than another one."""
 
     not_below: ClassVar[Mapping[str, str]] = {}
@@ -211,7 +211,7 @@ class ProviderSettings(_Section):
     )
 
 
-SECTIONS: tuple[type[BaseModel], ...] = (
+SECTIONS: tuple[type[BaseSettings], ...] = (
     ListenSettings,
     StorageSettings,
     LogSettings,

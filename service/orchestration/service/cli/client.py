@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self, TypeVar
 
@@ -60,7 +60,7 @@ class Client:
 
 
 @contextmanager
-def connect(server: str, timeout_s: float) -> Iterator[Client]:
+def connect(server: str, timeout_s: float) -> Generator[Client, None, None]:
     """A client for the length of a block."""
     client = Client(server, timeout_s)
     try:

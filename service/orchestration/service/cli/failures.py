@@ -35,7 +35,7 @@ def api_error(error: grpc.RpcError, server: str) -> CliError:
     status = _status(error)
     reasons = list(_unpacked(status, error_details_pb2.ErrorInfo))
     if code is grpc.StatusCode.UNAVAILABLE and not reasons:
-        why = text.rpartition("last error: ")[2]
+        why = text.rpartition(": ")[2]
         return CliError(f"cannot reach {server}: {why}; is the server running?", ExitCode.UNAVAILABLE)
     line = f"{code.name}: {text}"
     for request in _unpacked(status, error_details_pb2.BadRequest):

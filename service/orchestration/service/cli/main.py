@@ -16,6 +16,7 @@ from orchestration.service.cli import (
     nodes,
     pools,
     providers,
+    quickstart,
     serve,
     version,
 )
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.callback()(version.root)
 app.command("serve")(serve.serve)
+app.command("quickstart")(quickstart.quickstart)
 app.command("health")(health.health)
 app.command("version")(version.version)
 app.add_typer(pools.app, name="pool")
