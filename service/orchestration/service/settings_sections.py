@@ -142,10 +142,10 @@ class LogSettings(_Section):
         16 * 1024 * 1024,
         ge=65_536,
         le=1024**4,
-        description="Log bytes kept of each replica; the oldest lines go first.",
+        description="Log bytes kept of each deployment; the oldest lines go first.",
     )
     replica_log_retention_s: Seconds = Field(
-        7 * 86_400.0, description="How long the log of a replica that has ended is kept."
+        7 * 86_400.0, description="How long log lines are kept."
     )
 
 
