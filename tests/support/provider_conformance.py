@@ -36,6 +36,17 @@ async def read(provider: Provider, name: str, after: str = "", follow: bool = Fa
     return [record async for record in provider.logs(name, after=after, follow=follow)]
 
 
+async def line(provider: Provider, name: str, message: str) -> LogRecord:
+    """The first record with this message, as soon as it is there."""
+
+    async def found() -> LogRecord | None:
+        return next((record for record in await read(provider, name) if record.message == message), None)
+
+    record = await until_async(found)
+    assert record is not None
+    return record
+
+
 class ProviderConformance:
     """The suite."""
 

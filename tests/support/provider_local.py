@@ -65,7 +65,7 @@ class LocalHarness:
         return self.spec(name, engine_command(*options))
 
     def running(self, name: str) -> int:
-        return sum(process.environ().get("ORCHESTRATION_INSTANCE") == name for process in engines(self.owner))
+        return len(engines(self.owner, name))
 
     def folder(self, name: str) -> Path:
         return self.data_dir / "instances" / name

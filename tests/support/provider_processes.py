@@ -109,21 +109,31 @@ async def ended(provider: Provider, name: str) -> Instance:
 
 def owned_processes(owner: str) -> list[psutil.Process]:
     """Every process that carries the owner's tag, found without the provider's help; zombies do not count."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("ORCHESTRATION_OWNER") == owner and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
+    return [process for process, _ in _tagged(owner)]
 
 
-def engines(owner: str) -> list[psutil.Process]:
-    """The owner's processes without the supervisors."""
-    return [process for process in owned_processes(owner) if "ORCHESTRATION_SUPERVISOR" not in process.environ()]
+def engines(owner: str, name: str | None = None) -> list[psutil.Process]:
+    """The owner's processes without the supervisors; with a name, that instance's alone."""
+    return [
+        process
+        for process, environment in _tagged(owner)
+        if "ORCHESTRATION_SUPERVISOR" not in environment
+        and (name is None or environment.get("ORCHESTRATION_INSTANCE") == name)
+    ]
 
 
 def supervisors(owner: str) -> list[psutil.Process]:
     """The owner's supervisors."""
-    return [process for process in owned_processes(owner) if "ORCHESTRATION_SUPERVISOR" in process.environ()]
+    return [process for process, environment in _tagged(owner) if "ORCHESTRATION_SUPERVISOR" in environment]
+
+
+def _tagged(owner: str) -> list[tuple[psutil.Process, dict[str, str]]]:
+    found: list[tuple[psutil.Process, dict[str, str]]] = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+            if environment.get("ORCHESTRATION_OWNER") == owner and process.status() != psutil.STATUS_ZOMBIE:
+                found.append((process, environment))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found

@@ -10,12 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orchestration.service.providers.base import InstanceState
 from orchestration.service.providers.local.records import InstanceFolder
-from tests.support.provider_conformance import read
+from tests.support.provider_conformance import line, read
 from tests.support.provider_local import LocalHarness
 from tests.support.provider_processes import ask, ended, engine_command, gone, owned_processes, supervisors, until
 
@@ -84,6 +83,7 @@ async def test_instances_survive_a_killed_gateway(local: LocalHarness) -> None:
     assert await ask(instance) == "ok"
     assert await provider.create(local.serving("a")) == instance
     assert local.running("a") == 1
+    await line(provider, "a", "listening")
     assert [record.message for record in await read(provider, "a")][:3] == ["line 0", "line 1", "line 2"]
     await provider.delete("a")
     await gone(provider, "a")
@@ -142,7 +142,7 @@ async def test_an_engine_whose_state_was_never_written_is_not_left_beside_a_seco
     # As if the supervisor had died between its engine's start and the record of it.
     (local.folder("a") / "state.json").unlink()
     supervisor.kill()
-    await until(lambda: not psutil.pid_exists(supervisor.pid))
+    await until(lambda: not supervisors(local.owner))
     again = await local.provider.create(local.spec("a"))
     assert await ask(again) == "ok"
     assert local.running("a") == 1
@@ -162,6 +162,7 @@ async def test_a_supervisor_lost_while_no_gateway_ran(local: LocalHarness) -> No
     await local.provider.close()
     for process in supervisors(local.owner):
         process.kill()
+    await until(lambda: not supervisors(local.owner))
     provider = await local.restart()
     found = await provider.describe("a")
     assert found is not None

@@ -12,7 +12,7 @@ from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.logreader import LogReader
 from orchestration.service.providers.local.records import InstanceFolder
 from orchestration.service.providers.local.shim.logfile import MAX_LINE_BYTES, LineSplitter, LogWriter, segment_numbers
-from tests.support.provider_conformance import read
+from tests.support.provider_conformance import line, read
 from tests.support.provider_local import LocalHarness, local_harness
 from tests.support.provider_processes import ask, ended, python_command
 
@@ -92,6 +92,7 @@ async def test_lines_printed_between_two_looks_are_followed_over_rotation(tmp_pa
 async def test_a_cursor_that_was_not_given_out_is_refused(local: LocalHarness, cursor: str) -> None:
     instance = await local.provider.create(local.spec("a"))
     await ask(instance, "/print?text=hello")
+    await line(local.provider, "a", "hello")
     with pytest.raises(ProviderError, match="log cursor") as caught:
         await read(local.provider, "a", after=cursor)
     assert (caught.value.reason, caught.value.retryable) == ("INVALID_CURSOR", False)
@@ -100,10 +101,11 @@ async def test_a_cursor_that_was_not_given_out_is_refused(local: LocalHarness, c
 async def test_logs_go_on_after_a_restart_of_the_gateway(local: LocalHarness) -> None:
     instance = await local.provider.create(local.spec("a"))
     await ask(instance, "/print?text=before")
-    seen = await read(local.provider, "a")
+    seen = await line(local.provider, "a", "before")
     provider = await local.restart()
     await ask(instance, "/print?text=after")
-    assert [record.message for record in await read(provider, "a", after=seen[-1].cursor)] == ["after"]
+    await line(provider, "a", "after")
+    assert [record.message for record in await read(provider, "a", after=seen.cursor)] == ["after"]
 
 
 async def test_an_engine_goes_on_when_the_disk_takes_no_more_lines(local: LocalHarness) -> None:
@@ -119,7 +121,7 @@ async def test_an_engine_goes_on_when_the_disk_takes_no_more_lines(local: LocalH
     kept = [record.message for record in await read(local.provider, "a")]
     assert len(kept) < 200
     assert kept[0] == "line 0"
-    assert all(line.startswith(("line ", "[dropped ")) for line in kept)
+    assert all(text.startswith(("line ", "[dropped ")) for text in kept)
 
 
 def reread(folder: Path) -> list[str]:
@@ -149,7 +151,7 @@ def test_a_full_disk_loses_lines_and_says_how_many(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.write("stdout", ["last"], 4.0)
     writer.close()
-    assert reread(tmp_path) == ["first", "[dropped 3 lines: File too large]", "last"]
+    assert reread(tmp_path) == ["first", "[dropped 3 lines: No space left on device]", "last"]
 
 
 def test_a_half_written_line_is_not_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A record is ``{"t": unix seconds, "s": "stdout" | "stderr", "m": message}``. Seg
 a reader's place is a segment's number and a byte offset in it, which stays true as long as the segment is kept.
 """
 
+import errno
 import json
 import os
 
@@ -112,22 +113,19 @@ class LogWriter:
         if self._fd < 0 or (self._size and self._size + len(records[0]) > self._segment_bytes):
             self._next_segment()
         data = bytearray()
-        count = 0
         for record in records:
-            if count and self._size + len(data) + len(record) > self._segment_bytes:
+            if data and self._size + len(data) + len(record) > self._segment_bytes:
                 break
             data += record
-            count += 1
-        try:
-            written = os.write(self._fd, data)
-            if written < len(data):
-                written += os.write(self._fd, data[written:])
-        except OSError:
-            # A half-written record would be read as one; nothing of this batch is kept.
-            os.ftruncate(self._fd, self._size)
-            raise
-        self._size += written
-        return count
+        whole = data[: os.write(self._fd, data)]
+        if len(whole) < len(data):
+            # Half a record would be read as one. The rest is tried again, and then the reason is raised.
+            whole = whole[: whole.rfind(b"\n") + 1]
+            os.ftruncate(self._fd, self._size + len(whole))
+            if not whole:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += len(whole)
+        return whole.count(b"\n")
 
     def _next_segment(self) -> None:
         if self._fd < 0:
