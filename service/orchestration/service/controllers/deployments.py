@@ -11,7 +11,7 @@ from orchestration.service.domain.status import DeploymentStatus, deployment_sta
 from orchestration.service.ids import new_id
 from orchestration.store.index import Index
 from orchestration.store.records import Deployment, Replica, ReplicaState
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 
 ACTOR = "deployment-controller"
 _BAD = {DeploymentStatus.DEGRADED, DeploymentStatus.FAILED}
@@ -63,7 +63,8 @@ class DeploymentController:
                 )
             )
         if rollout.create:
-            text = f"replicas {', '.join(map(str, rollout.create))} of generation {deployment.generation} are to be started"
+            ordinals = ", ".join(map(str, rollout.create))
+            text = f"replicas {ordinals} of generation {deployment.generation} are to be started"
             tx.event(kind="deployment", subject_id=deployment.id, reason="REPLICAS_CREATED", message=text)
         await self._tell(tx, deployment)
 

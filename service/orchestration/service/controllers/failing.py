@@ -77,7 +77,7 @@ class Ender:
         return _GONE_POLL_S
 
     async def finish(self, replica: Replica) -> float | None:
-        """End a replica that is not wanted any more; gives the seconds after which to look again, None when it is gone."""
+        """End a replica that is not wanted; gives the seconds after which to look again, None when it is gone."""
         if replica.instance_name and not await self._gone(self._providers.get(replica.provider), replica):
             return _GONE_POLL_S
         await self._transitions.remove(replica, "is gone")

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from orchestration.service.controllers.shards import ShardLeases, shard_name
 from orchestration.store.errors import LeaseLostError
-from orchestration.store.store import Store, Transaction
+from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 
 
 class Guard:

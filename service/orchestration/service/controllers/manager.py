@@ -53,7 +53,7 @@ class ControllerManager:
     def start(self, shards: ShardLeases) -> None:
         """Start everything; the work begins when the leases are held."""
         loops = {
-            "shard leases": shards.run(),
+            "shard leases": shards.run(self.wake_all),
             "controller feed": self._listen(),
             "controller resync": self._resync(),
             "node controller": self._nodes.run(),

@@ -148,8 +148,9 @@ class ReplicaController:
         back = replica.state is ReplicaState.UNHEALTHY
         text = "answers again" if back else f"is ready {now - replica.started_at:.1f} s after its start"
         ready_at = replica.ready_at if back else now
-        fields = {"state": ReplicaState.READY, "ready_at": ready_at, "reason": "", "message": ""}
-        await self._transitions.change(replica, "REPLICA_READY", text, **fields)
+        await self._transitions.change(
+            replica, "REPLICA_READY", text, state=ReplicaState.READY, ready_at=ready_at, reason="", message=""
+        )
 
     async def _not_ready(self, replica: Replica, deployment: Deployment, plan: EnginePlan, message: str) -> float:
         elapsed = self._clock() - replica.started_at
@@ -163,8 +164,15 @@ class ReplicaController:
         failures = self._health.failures(replica.id)
         if replica.state is ReplicaState.READY and failures >= self._probe_failures:
             text = f"no longer answers: {message}"
-            fields = {"state": ReplicaState.UNHEALTHY, "reason": "PROBE_FAILED", "message": text}
-            await self._transitions.change(replica, "REPLICA_UNHEALTHY", text, kind="WARNING", **fields)
+            await self._transitions.change(
+                replica,
+                "REPLICA_UNHEALTHY",
+                text,
+                kind="WARNING",
+                state=ReplicaState.UNHEALTHY,
+                reason="PROBE_FAILED",
+                message=text,
+            )
         elif failures >= 2 * self._probe_failures:
             await self._fail(replica, deployment, "LIVENESS_FAILED", f"has not answered {failures} probes: {message}")
             return 0.0

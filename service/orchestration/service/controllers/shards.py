@@ -48,14 +48,11 @@ def shard_name(deployment_id: str) -> str:
 class ShardLeases:
     """Takes every lease that nobody holds, renews them, and says which are held."""
 
-    def __init__(
-        self, leases: LeaseManager, ttl_s: float, clock: Callable[[], float], on_acquired: Callable[[], None]
-    ) -> None:
+    def __init__(self, leases: LeaseManager, ttl_s: float, clock: Callable[[], float]) -> None:
         self._leases = leases
         self._owner = process_owner()
         self._ttl_s = ttl_s
         self._clock = clock
-        self._on_acquired = on_acquired
         self._held: dict[str, Lease] = {}
 
     def lease(self, name: str) -> Lease | None:
@@ -67,16 +64,16 @@ class ShardLeases:
         """The lease under which this gateway may work on the deployment."""
         return self.lease(shard_name(deployment_id))
 
-    async def run(self) -> None:
-        """Renew and acquire three times in a lease's life, until cancelled."""
+    async def run(self, on_acquired: Callable[[], None]) -> None:
+        """Renew and acquire three times in a lease's life, until cancelled; tell when any was acquired."""
         while True:
             try:
-                await self._turn()
+                await self._turn(on_acquired)
             except StoreError as error:
                 log.warning("leases cannot be renewed", error=str(error))
             await asyncio.sleep(self._ttl_s / 3)
 
-    async def _turn(self) -> None:
+    async def _turn(self, on_acquired: Callable[[], None]) -> None:
         if self._held:
             renewed = await self._leases.renew(list(self._held.values()), self._ttl_s)
             lost = set(self._held) - {lease.name for lease in renewed}
@@ -88,7 +85,7 @@ class ShardLeases:
         if taken:
             self._held.update({lease.name: lease for lease in taken})
             log.info("leases acquired", count=len(taken))
-            self._on_acquired()
+            on_acquired()
 
     async def close(self) -> None:
         """Give all leases up, so that another gateway need not wait for them."""

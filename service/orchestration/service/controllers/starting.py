@@ -20,7 +20,7 @@ from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.store.records import Deployment, Pool, Replica, ReplicaState
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 
 WAIT_FOR_ROOM_S = 15.0
 """How long a replica without a place waits when nothing that it waits for is heard of."""
@@ -63,9 +63,15 @@ class Starter:
                     best.message,
                 ):
                     return replica
-                fields = {"state": ReplicaState.PENDING, "reason": best.reason, "message": best.message}
                 return await self._transitions.change_in(
-                    tx, replica, "REPLICA_WAITING", f"has no place: {best.message}", kind="WARNING", **fields
+                    tx,
+                    replica,
+                    "REPLICA_WAITING",
+                    f"has no place: {best.message}",
+                    kind="WARNING",
+                    state=ReplicaState.PENDING,
+                    reason=best.reason,
+                    message=best.message,
                 )
             attempt = replica.attempt + 1
             pool = await tx.get(Pool, best.pool_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration.service.controllers.guard import Guard
 from orchestration.store.records import Replica
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 
 ACTOR = "replica-controller"
 
@@ -20,13 +20,15 @@ class Transitions:
         self._guard = guard
         self.clock = clock
 
-    async def change(self, replica: Replica, reason: str, text: str, *, kind: str = "NORMAL", **fields: Any) -> Replica:
+    async def change(
+        self, replica: Replica, what: str, text: str, /, *, kind: str = "NORMAL", **fields: Any
+    ) -> Replica:
         """Change fields of the row and append the event; gives the row as it is then."""
         async with self._guard.write(replica.deployment_id, ACTOR) as tx:
-            return await self.change_in(tx, replica, reason, text, kind=kind, **fields)
+            return await self.change_in(tx, replica, what, text, kind=kind, **fields)
 
     async def change_in(
-        self, tx: Transaction, replica: Replica, reason: str, text: str, *, kind: str = "NORMAL", **fields: Any
+        self, tx: Transaction, replica: Replica, what: str, text: str, /, *, kind: str = "NORMAL", **fields: Any
     ) -> Replica:
         """The same within a transaction that is open already."""
         if "state" in fields and fields["state"] is not replica.state:
@@ -36,7 +38,7 @@ class Transitions:
             kind="deployment",
             subject_id=replica.deployment_id,
             type=kind,
-            reason=reason,
+            reason=what,
             message=f"replica {replica.ordinal}: {text}",
             replica_id=replica.id,
             attempt=changed.attempt,

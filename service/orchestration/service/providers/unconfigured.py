@@ -57,7 +57,7 @@ class UnconfiguredProvider:
         self._name = name
         self._capabilities = capabilities
         self.reason = (
-            f"provider {name} is not configured on this gateway: no adapter for it is installed and it has no credentials"
+            f"provider {name} is not configured on this gateway: it has no credentials, and no adapter is installed"
         )
 
     @property

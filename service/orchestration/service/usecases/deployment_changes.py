@@ -13,9 +13,9 @@ from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.values import plain
-from orchestration.service.usecases.views import deployment_view, status_value
+from orchestration.service.usecases.views import deployment_view
 from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 from orchestration.v1 import model_deployments_pb2 as pb
 
 _UPDATABLE = (
@@ -118,9 +118,7 @@ class DeploymentChanges:
             text = f"scaled from {before} to {deployment.replicas} replicas"
             tx.event(kind="deployment", subject_id=deployment.id, reason="DEPLOYMENT_SCALED", message=text)
         status = deployment_status(deployment, await tx.select(Replica, deployment_id=deployment.id))
-        return pb.ScaleDeploymentResponse(
-            deployment_id=deployment.id, status=status_value(status), replicas=deployment.replicas
-        )
+        return pb.ScaleDeploymentResponse(deployment_id=deployment.id, status=status, replicas=deployment.replicas)
 
     async def start_deployment(self, request: pb.StartDeploymentRequest) -> pb.StartDeploymentResponse:
         """Start a deployment that is STOPPED or FAILED."""
@@ -164,7 +162,7 @@ class DeploymentChanges:
             text = f"{len(replicas)} replicas are being ended" if replicas else "no replica was running"
             tx.event(kind="deployment", subject_id=deployment.id, reason="DEPLOYMENT_TERMINATED", message=text)
         status = deployment_status(deployment, replicas)
-        return pb.DeleteDeploymentResponse(deployment_id=deployment.id, status=status_value(status))
+        return pb.DeleteDeploymentResponse(deployment_id=deployment.id, status=status)
 
     async def purge_deployment(self, request: pb.PurgeDeploymentRequest) -> pb.PurgeDeploymentResponse:
         """Delete the record of a deployment that is STOPPED or FAILED."""

@@ -14,7 +14,7 @@ from orchestration.service.usecases.models import LATEST, check_engine, model_no
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.pools import require_pool
 from orchestration.store.records import Deployment, Model, Pool, PoolState
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 
 
 async def find_model(tx: Transaction, name: str, version: str) -> Model | None:

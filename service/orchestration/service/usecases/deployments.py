@@ -21,7 +21,8 @@ from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import deployment_view, event_view
 from orchestration.store.records import Deployment, Replica
-from orchestration.store.store import Store, Transaction
+from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 from orchestration.v1 import model_deployments_pb2 as pb
 
 DEFAULT_MAX_SURGE = 0

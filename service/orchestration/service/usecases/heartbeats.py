@@ -65,13 +65,18 @@ class HeartbeatUseCase:
         self._providers.get(request.provider)
         if not request.pool_id:
             raise unknown_node(request.provider, request.provider_instance_id)
-        key = {"provider": request.provider, "provider_instance_id": request.provider_instance_id}
         now = self._clock()
         async with self._store.write(actor=ACTOR) as tx:
-            found = await tx.select(Node, **key)
+            found = await tx.select(Node, provider=request.provider, provider_instance_id=request.provider_instance_id)
             if not found:
                 await joinable_pool(tx, request.pool_id, request.provider)
-                blank = Node(id=new_id(), created_at=now, pool_id=request.pool_id, **key)
+                blank = Node(
+                    id=new_id(),
+                    created_at=now,
+                    pool_id=request.pool_id,
+                    provider=request.provider,
+                    provider_instance_id=request.provider_instance_id,
+                )
                 node = await tx.insert(_described(blank, request, state or NodeState.READY, now))
                 tx.event(kind="node", subject_id=node.id, reason="NODE_REGISTERED", message=f"joined {node.pool_id}")
                 return node
@@ -108,7 +113,7 @@ class HeartbeatUseCase:
     def _differs(self, node: Node, request: pb.HeartbeatRequest, state: NodeState | None) -> bool:
         if state is not None and state != node.reported_state:
             return True
-        return any(request.HasField(name) and getattr(request, name) != getattr(node, name) for name in _DURABLE)  # type: ignore[arg-type]
+        return any(request.HasField(name) and getattr(request, name) != getattr(node, name) for name in _DURABLE)
 
     async def _write(
         self, node: Node, request: pb.HeartbeatRequest, wanted: NodeState, state: NodeState | None, now: float
@@ -129,11 +134,7 @@ def _described(
     node: Node, request: pb.HeartbeatRequest, state: NodeState, now: float, reported: NodeState | None = None
 ) -> Node:
     """The node as the heartbeat tells it; what is unset stays."""
-    changes: dict[str, object] = {
-        name: getattr(request, name)
-        for name in _DURABLE
-        if request.HasField(name)  # type: ignore[arg-type]
-    }
+    changes: dict[str, object] = {name: getattr(request, name) for name in _DURABLE if request.HasField(name)}
     if request.HasField("incarnation"):
         if request.incarnation > node.incarnation:
             changes["sequence"] = 0
@@ -152,9 +153,7 @@ def _check_gpus(request: pb.HeartbeatRequest, total: int) -> None:
 
 def _liveness(node: Node, request: pb.HeartbeatRequest, now: float) -> dict[str, object]:
     changes: dict[str, object] = {
-        field: getattr(request, name)
-        for name, field in _NUMBERS.items()
-        if request.HasField(name)  # type: ignore[arg-type]
+        field: getattr(request, name) for name, field in _NUMBERS.items() if request.HasField(name)
     }
     if request.HasField("sequence"):
         changes["sequence"] = request.sequence

@@ -10,7 +10,8 @@ from orchestration.service.providers.base import Resource
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.store.index import Index
 from orchestration.store.records import Node, NodeState, Pool, PoolState
-from orchestration.store.store import Store, Transaction
+from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 
 ACTOR = "node-controller"
 

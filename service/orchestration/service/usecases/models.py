@@ -21,7 +21,7 @@ from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import model_view
 from orchestration.store.index import Index
 from orchestration.store.records import Deployment, DesiredState, Model, Replica
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 from orchestration.v1 import model_registry_pb2 as pb
 
 LATEST = "latest"
@@ -133,11 +133,11 @@ class ModelUseCases:
 
 async def _live_users(tx: Transaction, model: Model) -> list[str]:
     """Ids of deployments that run the version, or whose replicas of it are still being ended."""
-    users: list[str] = []
-    for deployment in await tx.select(Deployment, model_id=model.id):
-        if deployment.desired is DesiredState.RUNNING or await tx.select(Replica, deployment_id=deployment.id):
-            users.append(deployment.id)
-    return users
+    return [
+        deployment.id
+        for deployment in await tx.select(Deployment, model_id=model.id)
+        if deployment.desired is DesiredState.RUNNING or await tx.select(Replica, deployment_id=deployment.id)
+    ]
 
 
 def _refuse_other_content(known: Model, wanted: Model) -> None:

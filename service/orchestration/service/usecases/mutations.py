@@ -12,7 +12,8 @@ from orchestration.service.errors import AlreadyExistsError, ConflictError
 from orchestration.service.ids import etag
 from orchestration.store.errors import DuplicateError
 from orchestration.store.records import Answer
-from orchestration.store.store import Store, Transaction
+from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 
 ACTOR = "api"
 ANSWER_TTL_S = 24 * 3600.0

@@ -20,7 +20,8 @@ from orchestration.service.usecases.pools import is_not_terminated, require_pool
 from orchestration.service.usecases.views import node_view
 from orchestration.store.index import Index
 from orchestration.store.records import Node, NodeState, Pool, PoolState
-from orchestration.store.store import Store, Transaction
+from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 from orchestration.v1 import compute_pools_pb2 as pb
 
 AGENT_STATES = tuple(state for state in NodeState if state is not NodeState.LOST)

@@ -7,7 +7,7 @@ from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.views import reservations
 from orchestration.store.index import Index
 from orchestration.store.records import Node, NodeState, Pool, Replica, Reservation
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 
 
 class PoolViews:

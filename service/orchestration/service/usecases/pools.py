@@ -11,6 +11,7 @@ from orchestration.service.ids import new_id
 from orchestration.service.paging import decode_token, encode_token, page_size
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.fields import fields_to_set
+from orchestration.service.usecases.managed_nodes import ManagedNodes
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.views import node_view, pool_view
 from orchestration.store.index import Index
@@ -24,7 +25,7 @@ from orchestration.store.records import (
     Replica,
     ReplicaState,
 )
-from orchestration.store.store import Transaction
+from orchestration.store.transaction import Transaction
 from orchestration.v1 import compute_pools_pb2 as pb
 
 _UPDATABLE = {
@@ -55,11 +56,17 @@ class PoolUseCases:
     """What callers do with pools."""
 
     def __init__(
-        self, mutations: Mutations, index: Index, providers: ProviderRegistry, clock: Callable[[], float]
+        self,
+        mutations: Mutations,
+        index: Index,
+        providers: ProviderRegistry,
+        managed: ManagedNodes,
+        clock: Callable[[], float],
     ) -> None:
         self._mutations = mutations
         self._index = index
         self._providers = providers
+        self._managed = managed
         self._clock = clock
 
     async def register_pool(self, request: pb.RegisterPoolRequest) -> pb.RegisterPoolResponse:
@@ -94,6 +101,7 @@ class PoolUseCases:
                 max_nodes=request.max_nodes,
             )
         )
+        await self._managed.join(tx, pool)
         tx.event(kind="pool", subject_id=pool.id, reason="POOL_CREATED", message=f"pool {pool.name!r} was made")
         view = pool_view(pool, self._index)
         return pb.RegisterPoolResponse(pool_id=pool.id, status=pb.RegisterPoolResponse.CREATED, pool=view)
@@ -166,7 +174,8 @@ class PoolUseCases:
             await remove_pool(tx, pool)
             return pb.DeletePoolResponse(pool_id=pool.id, status=pb.DeletePoolResponse.DELETED)
         if not request.force:
-            text = f"pool {pool.name!r} has {len(live)} live deployments and {len(held)} replicas; terminate them, or force"
+            text = f"pool {pool.name!r} has {len(live)} live deployments and {len(held)} replicas"
+            text += "; terminate them, or delete with force"
             metadata = {"pool": pool.id, "deployments": str(len(live)), "replicas": str(len(held))}
             raise PreconditionError("POOL_NOT_EMPTY", text, metadata)
         await self._begin_deletion(tx, pool, live, held)

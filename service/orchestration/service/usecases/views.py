@@ -60,7 +60,7 @@ def pool_view(pool: Pool, index: Index) -> pools_pb.Pool:
         gpu_count=pool.gpu_count,
         region_constraint=pool.region_constraint,
         max_nodes=pool.max_nodes,
-        state=pools_pb.Pool.State.Value(pool.state),
+        state=pool.state,
         is_active=pool.enabled and pool.state is PoolState.ACTIVE,
         node_count=len(nodes),
         gpu_total=sum(node.gpu_total for node in nodes),
@@ -79,7 +79,7 @@ def node_view(node: Node, index: Index) -> pools_pb.Node:
         pool_id=node.pool_id,
         provider=node.provider,
         provider_instance_id=node.provider_instance_id,
-        state=pools_pb.Node.State.Value(node.state),
+        state=node.state,
         gpu_type=node.gpu_type,
         gpu_total=node.gpu_total,
         gpu_allocated=max(node.gpu_reported, held.gpus),
@@ -113,11 +113,6 @@ def model_view(model: Model) -> models_pb.Model:
     )
 
 
-def status_value(status: DeploymentStatus) -> deployments_pb.Deployment.Status:
-    """The status as the API's enum."""
-    return deployments_pb.Deployment.Status.Value(status)
-
-
 def deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
     """A deployment with its replicas, summed up."""
     ordered = sorted(replicas, key=lambda replica: (replica.ordinal, replica.id))
@@ -143,7 +138,7 @@ def deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> depl
             max_surge=deployment.max_surge, max_unavailable=deployment.max_unavailable
         ),
         restart_policy=_restart_policy(deployment),
-        status=status_value(status),
+        status=status,
         generation=deployment.generation,
         ready_replicas=len(ready),
         endpoint=ready[0].endpoint if ready else "",
@@ -161,7 +156,7 @@ def _restart_policy(deployment: Deployment) -> deployments_pb.RestartPolicy:
     window = Duration()
     window.FromMilliseconds(round(deployment.restart_window_s * 1000))
     return deployments_pb.RestartPolicy(
-        condition=deployments_pb.RestartPolicy.Condition.Value(deployment.restart_condition),
+        condition=deployment.restart_condition,
         max_attempts=deployment.restart_max_attempts,
         window=window,
     )
@@ -182,7 +177,7 @@ def replica_view(replica: Replica) -> deployments_pb.ReplicaStatus:
     return deployments_pb.ReplicaStatus(
         replica_id=replica.id,
         ordinal=replica.ordinal,
-        state=deployments_pb.ReplicaStatus.State.Value(replica.state),
+        state=replica.state,
         node_id=replica.node_id,
         provider_instance_id=replica.provider_instance_id,
         endpoint=replica.endpoint,
@@ -201,7 +196,7 @@ def event_view(event: Event) -> deployments_pb.DeploymentEvent:
     return deployments_pb.DeploymentEvent(
         event_id=event.id,
         time=timestamp(event.time),
-        type=deployments_pb.DeploymentEvent.Type.Value(event.type),
+        type=event.type,
         actor=event.actor,
         reason=event.reason,
         message=event.message,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
+
+import structlog
 
 from orchestration.service.ids import new_id
 from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
 
 HEADER = "x-request-id"
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def request_id_of(context: Context) -> str:
@@ -21,13 +21,6 @@ def request_id_of(context: Context) -> str:
         if key == HEADER:
             return str(value)
     return new_id()
-
-
-def add_request_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """A structlog processor that adds ``request_id`` to the lines that are logged while a call is served."""
-    if request_id := _request_id.get():
-        event.setdefault("request_id", request_id)
-    return event
 
 
 class _RequestId:
@@ -39,7 +32,7 @@ class _RequestId:
     async def __aenter__(self) -> None:
         request_id = _requested(self._context) or new_id()
         # Never reset: each call sets it anew, and a stream may be closed from another context than it was opened in.
-        _request_id.set(request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         self._context.set_trailing_metadata(((HEADER, request_id),))
 
     async def __aexit__(

@@ -1,0 +1,149 @@
+"""The gateway's process: everything started in order, and stopped newest first under one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from orchestration.service.address import parse_address
+from orchestration.service.control import Parts, build_controllers, build_registrars
+from orchestration.service.errors import StartError
+from orchestration.service.http import HttpServer
+from orchestration.service.logs.collector import LogCollector
+from orchestration.service.logs.store import LogStore
+from orchestration.service.providers.registry import ProviderRegistry
+from orchestration.service.readiness import Readiness
+from orchestration.service.rpc.interceptors import Limits, build_interceptors
+from orchestration.service.rpc.server import GrpcServer
+from orchestration.service.settings import Settings
+from orchestration.service.usecases.managed_nodes import ManagedNodes
+from orchestration.store.errors import StoreError
+from orchestration.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningApp:
+    """Where the gateway really listens, as ``host:port``."""
+
+    grpc_address: str
+    http_address: str
+
+
+async def run(settings: Settings, *, ready: Callable[[RunningApp], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `StartError` when the gateway cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(settings) as running:
+        if ready is not None:
+            ready(running)
+        await stop.wait()
+        log.info("stopping", grace_s=settings.shutdown_grace_s)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[RunningApp]:
+    """The gateway, listening and converging, for the time of the block. Raises `StartError`."""
+    async with AsyncExitStack() as stack:
+        parts = await _open(stack, settings)
+        managed = ManagedNodes(parts.store, parts.providers, parts.clock)
+        running = await _listen(stack, parts, managed)
+        controllers = build_controllers(parts, managed)
+        stack.push_async_callback(controllers.close)
+        controllers.start()
+        _background(stack, _retention(parts.store), "retention")
+        yield running
+
+
+async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
+    """What holds state: the store, the logs and the providers."""
+    _make_data_dir(settings)
+    try:
+        store = await Store.open(settings.database_url)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    stack.push_async_callback(store.close)
+    local = {"host": settings.local_host, "price_per_hour": str(settings.local_price_per_hour)}
+    given = {**settings.providers, "local": {**local, **settings.providers.get("local", {})}}
+    providers = ProviderRegistry.discover(settings.data_dir, store.installation_id, given)
+    stack.push_async_callback(providers.close)
+    await providers.start()
+    logs = LogStore(
+        settings.data_dir / "logs",
+        max_bytes_per_deployment=settings.replica_log_max_bytes,
+        max_age_s=settings.replica_log_retention_s,
+    )
+    stack.push_async_callback(logs.close)
+    collector = LogCollector(logs)
+    stack.push_async_callback(collector.close)
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    return Parts(settings, store, providers, logs, collector, session)
+
+
+def _make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(f"data_dir {settings.data_dir} cannot be made: {error.strerror}") from error
+
+
+async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) -> RunningApp:
+    """Both servers on the same handlers and interceptors."""
+    settings = parts.settings
+    await managed.refresh()
+    metrics = CollectorRegistry()
+    ProcessCollector(registry=metrics)
+    PlatformCollector(registry=metrics)
+    limits = Limits(
+        max_unary=settings.max_concurrent_rpcs,
+        default_deadline_s=settings.default_deadline_s,
+        max_deadline_s=settings.max_deadline_s,
+    )
+    interceptors = build_interceptors(limits, metrics)
+    http = HttpServer(settings)
+    registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")
+    grpc_server = GrpcServer(registrars, interceptors, max_message_bytes=settings.max_message_bytes)
+    address = parse_address(settings.grpc_listen)
+    port = await grpc_server.start(address.host, address.port)
+    stack.push_async_callback(grpc_server.stop, settings.shutdown_grace_s)
+    readiness = Readiness(parts.store, grpc_server)
+    grpc_address = str(type(address)(address.host, port))
+    await http.start(registrars, interceptors, readiness, metrics, grpc_address)
+    stack.push_async_callback(http.stop)
+    await readiness.check()
+    _background(stack, readiness.run(), "readiness")
+    return RunningApp(grpc_address, http.address)
+
+
+async def _retention(store: Store) -> None:
+    """Forget old changes, events and answers, every hour."""
+    while True:
+        try:
+            await store.trim()
+        except StoreError as error:
+            log.warning("old entries could not be removed", error=str(error))
+        await asyncio.sleep(_HOUR_S)
+
+
+def _background(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:
+    """Run something until the stack is left."""
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(end)
