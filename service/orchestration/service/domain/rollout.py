@@ -34,8 +34,9 @@ def plan(deployment: Deployment, replicas: Sequence[Replica]) -> Rollout:
     old = [replica for replica in live if replica.generation != deployment.generation]
     surplus = sorted(new, key=_least_wanted)[: max(0, len(new) - deployment.replicas)]
     ended = [*surplus, *_replaceable(deployment, old, live)]
-    room = deployment.replicas + deployment.max_surge - len(replicas) if old else deployment.replicas - len(new)
-    missing = min(deployment.replicas - len(new), max(0, room))
+    missing = deployment.replicas - len(new)
+    if any(replica.generation != deployment.generation for replica in replicas):
+        missing = min(missing, max(0, deployment.replicas + deployment.max_surge - len(replicas)))
     return Rollout(_free_ordinals(new, missing), tuple(ended))
 
 
