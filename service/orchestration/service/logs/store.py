@@ -1,0 +1,232 @@
+"""The log store: append-only segments of every deployment, with one cursor for page, tail and follow.
+
+The files are ``<root>/<deployment_id>/<first sequence number>.jsonl``. One process writes; others may read, but
+`LogStore.follow` is woken by this process's appends alone. Lines are with the operating system when `LogStore.append`
+returns, so that a crash of the process loses none; within a second of that they outlast a loss of power too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from orchestration.service.logs.errors import InvalidCursorError, LogStoreError
+from orchestration.service.logs.lines import LogLine, Page, decode_cursor
+from orchestration.service.logs.reading import Batch, LogReader, Place, Selection
+from orchestration.service.logs.writing import Limits, LogWriter
+from orchestration.service.providers.base import LogRecord
+
+__all__ = ["InvalidCursorError", "LogLine", "LogStore", "LogStoreError", "Page", "decode_cursor"]
+
+_T = TypeVar("_T")
+_DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SYNC_INTERVAL_S = 0.5
+_FOLLOW_LINES = 512
+_THREADS = 4
+_CLOSED = "the log store is closed"
+
+log = structlog.get_logger(__name__)
+
+
+class _DeploymentLog:
+    """One deployment's log in this process."""
+
+    def __init__(self, folder: Path, deployment_id: str, limits: Limits, clock: Callable[[], float]) -> None:
+        self.writer = LogWriter(folder, limits, clock)
+        self.reader = LogReader(folder, deployment_id)
+        self.lock = asyncio.Lock()
+        """Held by whatever uses the writer, a thread at a time; reading needs none."""
+        self.gone = False
+        self._changed = asyncio.Event()
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set by the next change; take it before reading, so that none is missed."""
+        return self._changed
+
+    def wake(self) -> None:
+        """Wake every follower."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class LogStore:
+    """Keeps what replicas print. All methods belong to one event loop; blocking work runs in a few threads."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        segment_bytes: int = 4 * 1024 * 1024,
+        max_bytes_per_deployment: int = 64 * 1024 * 1024,
+        max_age_s: float = 7 * 86400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Whole oldest segments go when a new one begins and they are too many bytes, or older than ``max_age_s``."""
+        for name, value in (("segment_bytes", segment_bytes), ("max_age_s", max_age_s)):
+            if value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        if max_bytes_per_deployment < segment_bytes:
+            raise ValueError(
+                f"max_bytes_per_deployment must be at least segment_bytes ({segment_bytes}), "
+                f"not {max_bytes_per_deployment}"
+            )
+        self._root = root
+        self._limits = Limits(segment_bytes=segment_bytes, max_bytes=max_bytes_per_deployment, max_age_s=max_age_s)
+        self._clock = clock
+        self._logs: dict[str, _DeploymentLog] = {}
+        self._unsynced: set[_DeploymentLog] = set()
+        self._syncing: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="logs")
+        self._closed = False
+
+    async def append(self, deployment_id: str, replica_id: str, records: Sequence[LogRecord], source: str) -> None:
+        """Add the lines, all or none, and remember the last one's cursor as that of the source (an instance's name).
+
+        A caller that is cancelled does not know whether they were added; `source_cursor` does. Raises `LogStoreError`.
+        """
+        entry = self._log(deployment_id)
+        if not records:
+            return
+        write = asyncio.create_task(self._append(entry, replica_id, records, source))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        await asyncio.shield(write)
+
+    async def source_cursor(self, deployment_id: str, source: str) -> str:
+        """Where to read on in the source; empty is from the start. Raises `LogStoreError`."""
+        entry = self._log(deployment_id)
+        async with entry.lock:
+            return await self._run(partial(entry.writer.source_cursor, source))
+
+    async def read(
+        self, deployment_id: str, *, after: int, limit: int, since: float | None, replica_id: str | None
+    ) -> Page:
+        """Up to ``limit`` lines (about 2 MB at most) with a higher sequence number, from the oldest kept on.
+
+        ``since`` (Unix seconds) and ``replica_id`` leave lines out. Raises `LogStoreError`.
+        """
+        selection = Selection(replica_id=replica_id, since=since)
+        batch = await self._batch(self._log(deployment_id), selection, after=after, limit=limit)
+        return Page(batch.lines, batch.lines[-1].cursor if batch.lines else "")
+
+    async def tail(self, deployment_id: str, n: int, *, replica_id: str | None, since: float | None) -> list[LogLine]:
+        """The last ``n`` lines, oldest first, of those that are not left out. Raises `LogStoreError`."""
+        entry = self._log(deployment_id)
+        await self._refresh(entry)
+        selection = Selection(replica_id=replica_id, since=since)
+        return await self._run(partial(entry.reader.last, entry.writer.extent, selection, n)) if n > 0 else []
+
+    async def follow(self, deployment_id: str, *, after: int, replica_id: str | None) -> AsyncIterator[LogLine]:
+        """Lines after a sequence number as they come, until the log is deleted or the store closed.
+
+        Raises `LogStoreError`.
+        """
+        entry = self._log(deployment_id)
+        selection = Selection(replica_id=replica_id)
+        place: Place | None = None
+        while not (entry.gone or self._closed):
+            changed = entry.changed
+            try:
+                batch = await self._batch(entry, selection, after=after, limit=_FOLLOW_LINES, place=place)
+            except LogStoreError:
+                if self._closed:
+                    return
+                raise
+            after, place = batch.reached, batch.place
+            for line in batch.lines:
+                yield line
+            if not batch.lines:
+                await changed.wait()
+
+    async def delete(self, deployment_id: str) -> None:
+        """Remove the log and end those that follow it; no error when there is none. Raises `LogStoreError`."""
+        entry = self._log(deployment_id)
+        async with entry.lock:
+            await self._run(entry.writer.remove)
+            entry.gone = True
+        if self._logs.get(deployment_id) is entry:
+            del self._logs[deployment_id]
+        self._unsynced.discard(entry)
+        entry.wake()
+
+    async def close(self) -> None:
+        """Finish what is being written, make it last, and end those that follow. Called again, it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.gather(self._syncing, return_exceptions=True)
+        await self._sync()
+        for entry in self._logs.values():
+            entry.wake()
+        await asyncio.to_thread(self._threads.shutdown)
+
+    def _log(self, deployment_id: str) -> _DeploymentLog:
+        if self._closed:
+            raise LogStoreError(_CLOSED)
+        if not _DEPLOYMENT_ID.fullmatch(deployment_id):
+            raise ValueError(
+                f"deployment_id {deployment_id[:140]!r} cannot name a log: it must be 1 to 128 letters, digits, "
+                "'.', '_' or '-', and begin with a letter or digit"
+            )
+        entry = self._logs.get(deployment_id)
+        if entry is None:
+            entry = _DeploymentLog(self._root / deployment_id, deployment_id, self._limits, self._clock)
+            self._logs[deployment_id] = entry
+        return entry
+
+    async def _append(self, entry: _DeploymentLog, replica_id: str, records: Sequence[LogRecord], source: str) -> None:
+        async with entry.lock:
+            if entry.gone:
+                raise LogStoreError("the log was deleted while lines for it were waiting")
+            await self._run(partial(entry.writer.append, replica_id, records, source))
+        self._unsynced.add(entry)
+        entry.wake()
+        if self._syncing is None and not self._closed:
+            self._syncing = asyncio.create_task(self._sync_soon())
+
+    async def _batch(
+        self, entry: _DeploymentLog, selection: Selection, *, after: int, limit: int, place: Place | None = None
+    ) -> Batch:
+        await self._refresh(entry)
+        return await self._run(
+            partial(entry.reader.forward, entry.writer.extent, selection, after=after, limit=limit, place=place)
+        )
+
+    async def _refresh(self, entry: _DeploymentLog) -> None:
+        if not entry.writer.writing:
+            async with entry.lock:
+                await self._run(entry.writer.refresh)
+
+    async def _sync_soon(self) -> None:
+        while self._unsynced:
+            await asyncio.sleep(_SYNC_INTERVAL_S)
+            await self._sync()
+        self._syncing = None
+
+    async def _sync(self) -> None:
+        unsynced, self._unsynced = self._unsynced, set()
+        for entry in unsynced:
+            try:
+                await self._run(entry.writer.sync)
+            except LogStoreError as error:
+                log.error("log_sync_failed", folder=str(entry.writer.folder), error=str(error))
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        except RuntimeError as error:  # what the executor raises once it is shut down
+            raise LogStoreError(_CLOSED) from error
+        return await running
