@@ -46,6 +46,8 @@ class EnginePlan:
     startup_timeout_s: float
     stop_grace_s: float
     install_hint: str
+    readiness: str = "http"
+    """``http``: a 2xx of `health_path` means ready; ``ollama``: that the model is there, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
