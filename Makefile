@@ -21,8 +21,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --no-deps --only-binary :all: --require-hashes
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
-# protoc reads the images of imported protos that api/tools/generate.py leaves in build/.
 BUF := $(BIN)/buf
+# Without it and without a HOME, buf would keep its cache in the working tree.
+export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
