@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_settings import BaseSettings, NoDecode
 
 from orchestration.service.address import parse_address
-from orchestration.service.settings_values import Sensitive, mask_url_password, mask_values, split_commas
+from orchestration.service.settings_values import DefaultText, Sensitive, mask_url_password, mask_values, split_commas
 
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -75,25 +75,33 @@ class _Section(BaseSettings):
 class ListenSettings(_Section):
     """Listening and calls."""
 
-    grpc_listen: ListenAddress = Field("127.0.0.1:50051", description="Where gRPC is served; port 0 takes a free one.")
-    http_listen: ListenAddress = Field("127.0.0.1:8080", description="Where REST is served; port 0 takes a free one.")
-    gateway_upstream: Literal["inprocess", "channel"] = Field(
-        "inprocess", description="How REST reaches the services: in the same process, or over a gRPC channel."
+    grpc_listen: ListenAddress = Field(
+        default="127.0.0.1:50051", description="Where gRPC is served; port 0 takes a free one."
     )
-    shutdown_grace_s: Seconds = Field(10.0, description="How long calls may go on after the gateway was told to stop.")
+    http_listen: ListenAddress = Field(
+        default="127.0.0.1:8080", description="Where REST is served; port 0 takes a free one."
+    )
+    gateway_upstream: Literal["inprocess", "channel"] = Field(
+        default="inprocess", description="How REST reaches the services: in the same process, or over a gRPC channel."
+    )
+    shutdown_grace_s: Seconds = Field(
+        default=10.0, description="How long calls may go on after the gateway was told to stop."
+    )
     max_message_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, le=1024**3, description="Largest request, over gRPC and over REST."
+        default=4 * 1024 * 1024, ge=1024, le=1024**3, description="Largest request, over gRPC and over REST."
     )
     max_concurrent_rpcs: Count = Field(
-        1000, description="Calls served at the same time, open streams included; more are RESOURCE_EXHAUSTED."
+        default=1000, description="Calls served at the same time, open streams included; more are RESOURCE_EXHAUSTED."
     )
-    default_deadline_s: Seconds = Field(30.0, description="Deadline of a unary call whose caller sets none.")
-    max_deadline_s: Seconds = Field(300.0, description="Longest deadline of a unary call; a longer one is cut to it.")
+    default_deadline_s: Seconds = Field(default=30.0, description="Deadline of a unary call whose caller sets none.")
+    max_deadline_s: Seconds = Field(
+        default=300.0, description="Longest deadline of a unary call; a longer one is cut to it."
+    )
     trusted_proxies: Strings = Field(
-        (), description="Networks of proxies whose X-Forwarded-* headers are believed, such as 10.0.0.0/8."
+        default=(), description="Networks of proxies whose X-Forwarded-* headers are believed, such as 10.0.0.0/8."
     )
     cors_origins: Strings = Field(
-        (), description='Origins that browsers may call from, such as https://console.example.org; "*" is any.'
+        default=(), description='Origins that browsers may call from, such as https://console.example.org; "*" is any.'
     )
 
     not_below = {"max_deadline_s": "default_deadline_s"}
@@ -116,15 +124,18 @@ class ListenSettings(_Section):
 class StorageSettings(_Section):
     """Storage."""
 
-    data_dir: Folder = Field(
+    data_dir: Annotated[Folder, DefaultText("$XDG_DATA_HOME/orchestration, or ~/.local/share/orchestration")] = Field(
         default_factory=_default_data_dir,
         description="Folder of the embedded database and of what providers keep; made when absent.",
-        json_schema_extra={"default_text": "$XDG_DATA_HOME/orchestration, or ~/.local/share/orchestration"},
     )
-    database_url: Annotated[str, AfterValidator(_database_url), Sensitive(mask_url_password)] = Field(
+    database_url: Annotated[
+        str,
+        AfterValidator(_database_url),
+        Sensitive(mask_url_password),
+        DefaultText("sqlite+aiosqlite:///<data_dir>/orchestration.db"),
+    ] = Field(
         default_factory=lambda data: f"sqlite+aiosqlite:///{data['data_dir']}/orchestration.db",
         description="SQLite for one gateway, PostgreSQL for several. A password in it is never shown.",
-        json_schema_extra={"default_text": "sqlite+aiosqlite:///<data_dir>/orchestration.db"},
     )
 
 
@@ -134,38 +145,41 @@ class LogSettings(_Section):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-    ] = Field("info", description="Least level of the gateway's own log.")
+    ] = Field(default="info", description="Least level of the gateway's own log.")
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="console is for people, json one object a line; auto is console on a terminal."
+        default="auto", description="console is for people, json one object a line; auto is console on a terminal."
     )
     replica_log_max_bytes: int = Field(
-        16 * 1024 * 1024,
+        default=16 * 1024 * 1024,
         ge=65_536,
         le=1024**4,
         description="Log bytes kept of each deployment; the oldest lines go first.",
     )
-    replica_log_retention_s: Seconds = Field(
-        7 * 86_400.0, description="How long log lines are kept."
-    )
+    replica_log_retention_s: Seconds = Field(default=7 * 86_400.0, description="How long log lines are kept.")
 
 
 class ControlSettings(_Section):
     """Keeping deployments true."""
 
     lease_ttl_s: Seconds = Field(
-        10.0, description="How long a gateway's claim on a piece of work holds when it is not renewed."
+        default=10.0, description="How long a gateway's claim on a piece of work holds when it is not renewed."
     )
     reconcile_interval_s: Seconds = Field(
-        30.0, description="Pause between full passes over everything; changes are acted on at once."
+        default=30.0, description="Pause between full passes over everything; changes are acted on at once."
     )
-    probe_interval_s: Seconds = Field(5.0, description="Pause between two health probes of a ready replica.")
-    probe_timeout_s: Seconds = Field(3.0, description="How long a replica may take to answer a probe.")
-    probe_failures: Count = Field(3, description="Failed probes in a row after which a replica is replaced.")
-    backoff_initial_s: Seconds = Field(1.0, description="Pause before the first new attempt; doubles each time.")
-    backoff_max_s: Seconds = Field(300.0, description="Longest pause between attempts.")
-    backoff_reset_s: Seconds = Field(600.0, description="How long a replica must be ready to forget its failures.")
+    probe_interval_s: Seconds = Field(default=5.0, description="Pause between two health probes of a ready replica.")
+    probe_timeout_s: Seconds = Field(default=3.0, description="How long a replica may take to answer a probe.")
+    probe_failures: Count = Field(default=3, description="Failed probes in a row after which a replica is replaced.")
+    backoff_initial_s: Seconds = Field(
+        default=1.0, description="Pause before the first new attempt; doubles each time."
+    )
+    backoff_max_s: Seconds = Field(default=300.0, description="Longest pause between attempts.")
+    backoff_reset_s: Seconds = Field(
+        default=600.0, description="How long a replica must be ready to forget its failures."
+    )
     restart_max_attempts: Count = Field(
-        5, description="Attempts in a row after which a replica is given up, unless its restart policy says otherwise."
+        default=5,
+        description="Attempts in a row after which a replica is given up, unless its restart policy says otherwise.",
     )
 
     not_below = {"backoff_max_s": "backoff_initial_s"}
@@ -174,23 +188,28 @@ class ControlSettings(_Section):
 class NodeSettings(_Section):
     """Nodes and their heartbeats."""
 
-    heartbeat_interval_s: Seconds = Field(10.0, description="Pause between heartbeats that agents are told to keep.")
+    heartbeat_interval_s: Seconds = Field(
+        default=10.0, description="Pause between heartbeats that agents are told to keep."
+    )
     node_suspect_intervals: float = Field(
-        1.5,
+        default=1.5,
         ge=1,
         le=1000,
         description="Silent heartbeat intervals until a node is suspect: nothing new goes there.",
     )
     node_lost_intervals: float = Field(
-        3.0,
+        default=3.0,
         ge=1,
         le=1000,
         description="Silent heartbeat intervals until a node is lost: its replicas are replaced.",
     )
     brake_fraction: float = Field(
-        0.55, gt=0, le=1, description="Part of a pool's nodes that, silent together, is taken for our own outage."
+        default=0.55,
+        gt=0,
+        le=1,
+        description="Part of a pool's nodes that, silent together, is taken for our own outage.",
     )
-    brake_minimum: Count = Field(3, description="Fewest silent nodes for which the brake holds evictions back.")
+    brake_minimum: Count = Field(default=3, description="Fewest silent nodes for which the brake holds evictions back.")
 
     not_below = {"node_lost_intervals": "node_suspect_intervals"}
 
@@ -199,10 +218,13 @@ class ProviderSettings(_Section):
     """Providers."""
 
     local_host: str = Field(
-        "127.0.0.1", min_length=1, description="Address that engines of the local provider listen on."
+        default="127.0.0.1", min_length=1, description="Address that engines of the local provider listen on."
     )
     local_price_per_hour: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Price of this machine, held against the price caps of pools."
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Price of this machine, held against the price caps of pools.",
     )
     providers: Annotated[dict[str, dict[str, str]], Sensitive(mask_values)] = Field(
         default_factory=dict[str, dict[str, str]],

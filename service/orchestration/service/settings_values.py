@@ -20,6 +20,13 @@ class Sensitive:
     show: Callable[[object], object]
 
 
+@dataclass(frozen=True, slots=True)
+class DefaultText:
+    """Describes a default that depends on the machine, or on another knob."""
+
+    text: str
+
+
 def mask_url_password(value: object) -> object:
     """The URL with its password, and secrets in its query, replaced by asterisks."""
     return _QUERY_SECRET.sub(rf"\g<1>{MASK}", _URL_PASSWORD.sub(rf"\g<1>{MASK}\g<3>", str(value)))

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from orchestration.service.cli.main import app
 from orchestration.service.settings import SECTIONS
+from orchestration.service.settings_values import DefaultText
 
 _WIDTH = 110
 _PLAIN = {"NO_COLOR": "1", "ORCHESTRATION_SERVER": None}
@@ -80,8 +81,8 @@ def _section(section: type[BaseModel]) -> str:
 
 
 def _knob(name: str, field: FieldInfo) -> str:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    default = extra.get("default_text") or _value(field.get_default(call_default_factory=not extra))
+    described = [note.text for note in field.metadata if isinstance(note, DefaultText)]
+    default = described[0] if described else _value(field.get_default(call_default_factory=True))
     return f"| `{name}` | `{default}` | {_limits(field)} | {field.description} |"
 
 
