@@ -104,7 +104,7 @@ class ListenSettings(_Section):
         default=(), description='Origins that browsers may call from, such as https://console.example.org; "*" is any.'
     )
 
-    not_below = {"max_deadline_s": "default_deadline_s"}
+    not_below: ClassVar[Mapping[str, str]] = {"max_deadline_s": "default_deadline_s"}
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -182,7 +182,7 @@ class ControlSettings(_Section):
         description="Attempts in a row after which a replica is given up, unless its restart policy says otherwise.",
     )
 
-    not_below = {"backoff_max_s": "backoff_initial_s"}
+    not_below: ClassVar[Mapping[str, str]] = {"backoff_max_s": "backoff_initial_s"}
 
 
 class NodeSettings(_Section):
@@ -211,7 +211,7 @@ class NodeSettings(_Section):
     )
     brake_minimum: Count = Field(default=3, description="Fewest silent nodes for which the brake holds evictions back.")
 
-    not_below = {"node_lost_intervals": "node_suspect_intervals"}
+    not_below: ClassVar[Mapping[str, str]] = {"node_lost_intervals": "node_suspect_intervals"}
 
 
 class ProviderSettings(_Section):
