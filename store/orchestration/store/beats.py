@@ -1,0 +1,72 @@
+"""Heartbeats that change nothing but liveness: in memory at once, on disk in one statement within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from typing import Any
+
+from orchestration.store.errors import StoreError
+from orchestration.store.index import Index
+from orchestration.store.liveness import LIVENESS_FIELDS
+from orchestration.store.records import Node
+from orchestration.store.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL_S = 1.0
+"""A crash loses at most the heartbeats of this long."""
+
+
+class Beats:
+    """Nodes whose liveness on disk is behind the index."""
+
+    def __init__(self, index: Index, writer: Writer) -> None:
+        self._index = index
+        self._writer = writer
+        self._behind: set[str] = set()
+        self._some = asyncio.Event()
+
+    def beat(self, node_id: str, **liveness: Any) -> None:
+        """See ``Store.beat``."""
+        unknown = liveness.keys() - set(LIVENESS_FIELDS)
+        if unknown:
+            raise ValueError(f"not a liveness field: {', '.join(sorted(unknown))}")
+        node = self._index.get(Node, node_id)
+        if node is None:
+            return  # deleted in the same moment; its next heartbeat is told so
+        self._index.replace_liveness(dataclasses.replace(node, **liveness))
+        self._behind.add(node_id)
+        self._some.set()
+
+    async def flush(self) -> None:
+        """Write what is behind. When that fails, it stays behind for the next flush."""
+        behind, self._behind = self._behind, set()
+        self._some.clear()
+        try:
+            async with self._writer.write(actor="heartbeats") as tx:
+                # Read only now: what came in while this waited for its turn is written too.
+                nodes = [self._index.get(Node, node_id) for node_id in sorted(behind)]
+                tx.write_liveness([node for node in nodes if node is not None])
+        except BaseException:
+            self._behind |= behind
+            self._some.set()
+            raise
+
+    async def run(self) -> None:
+        """Flush for ever, no sooner than FLUSH_INTERVAL_S after the first heartbeat of a batch."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            try:
+                await self.flush()
+            except StoreError as error:
+                logger.warning("heartbeats could not be written, they are kept and written later: %s", error)
+
+    async def close(self) -> None:
+        """Write what is behind, as far as the database lets us."""
+        if self._behind:
+            with contextlib.suppress(StoreError):
+                await self.flush()

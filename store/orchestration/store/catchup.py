@@ -1,0 +1,77 @@
+"""Reads what other processes committed, and everything at start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from orchestration.store.feed import RING_SIZE
+from orchestration.store.index import Index
+from orchestration.store.mapper import CLASSES, mapper_of
+from orchestration.store.records import KINDS, Change, Record
+from orchestration.store.tables import changes, store_meta
+
+_BATCH = 500  # ids in one query; SQLite allows 999 parameters in its oldest builds
+
+Delta = tuple[list[Change], dict[tuple[str, str], Record], int]
+"""Changes in revision order, the records that they left, and the revision up to which they tell everything."""
+
+_CHANGES = select(changes.c.revision, changes.c.kind, changes.c.id, changes.c.tombstone)
+
+
+async def load(connection: AsyncConnection, index: Index) -> None:
+    """Fill an empty index with every record and the latest changes. Needs a snapshot."""
+    meta = (await connection.execute(select(store_meta))).one()
+    for cls in KINDS:
+        index.load(await _records(connection, cls))
+    latest = (await connection.execute(_CHANGES.order_by(changes.c.revision.desc()).limit(RING_SIZE))).all()
+    feed = [_change(row) for row in reversed(latest)]
+    floor = feed[0].revision - 1 if len(feed) == RING_SIZE else meta.trimmed_revision
+    index.feed.load(feed, floor=floor, revision=meta.revision)
+
+
+async def read_changes(connection: AsyncConnection, since: int, index: Index) -> Delta:
+    """What was committed after a revision. Needs a snapshot or the write lock."""
+    meta = (await connection.execute(select(store_meta))).one()
+    if since < meta.trimmed_revision:
+        return await _compare(connection, index, meta.revision)
+    rows = await connection.execute(_CHANGES.where(changes.c.revision > since).order_by(changes.c.revision))
+    feed = [_change(row) for row in rows.all()]
+    wanted: dict[str, list[str]] = {}
+    for kind, id_ in {(change.kind, change.id): None for change in feed}:
+        wanted.setdefault(kind, []).append(id_)
+    records: dict[tuple[str, str], Record] = {}
+    for kind, ids in wanted.items():
+        for start in range(0, len(ids), _BATCH):
+            found = await _records(connection, CLASSES[kind], ids[start : start + _BATCH])
+            records.update({(kind, record.id): record for record in found})
+    return feed, records, meta.revision
+
+
+async def _compare(connection: AsyncConnection, index: Index, revision: int) -> Delta:
+    """The difference of the whole database to the index, for a process that was away longer than the feed reaches."""
+    feed: list[Change] = []
+    records: dict[tuple[str, str], Record] = {}
+    for cls in KINDS:
+        found = await _records(connection, cls)
+        here = {record.id: record.revision for record in index.all(cls)}
+        feed += [_written(record) for record in found if here.pop(record.id, None) != record.revision]
+        feed += [Change(revision=revision, kind=cls.kind, id=id_, tombstone=True) for id_ in here]
+        records.update({(cls.kind, record.id): record for record in found})
+    return sorted(feed, key=lambda change: change.revision), records, revision
+
+
+def _change(row: Row[tuple[int, str, str, bool]]) -> Change:
+    return Change(revision=row.revision, kind=row.kind, id=row.id, tombstone=row.tombstone)
+
+
+def _written(record: Record) -> Change:
+    return Change(revision=record.revision, kind=record.kind, id=record.id, tombstone=False)
+
+
+async def _records(connection: AsyncConnection, cls: type[Record], ids: Sequence[str] | None = None) -> list[Record]:
+    mapper = mapper_of(cls)
+    statement = mapper.select if ids is None else mapper.select.where(mapper.table.c.id.in_(ids))
+    return mapper.records((await connection.execute(statement)).all())

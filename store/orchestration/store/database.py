@@ -1,0 +1,146 @@
+"""Engine, connection settings, and the driver's errors in the store's words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, event, exc
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from orchestration.store.errors import StoreError, StoreOpenError, StoreUnavailableError
+
+T = TypeVar("T")
+
+_DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
+_FULL = ("disk is full", "No space left", "could not extend file", "file too large")
+_LOCKED = ("locked", "lock timeout", "canceling statement due to lock")
+_READ_ONLY = ("readonly", "read-only")
+
+
+class Database:
+    """One database: where it is and how to speak to it."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float) -> None:
+        self.url = _checked_url(url)
+        self.busy_timeout_s = busy_timeout_s
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._create_engine()
+
+    @property
+    def name(self) -> str:
+        """The database as an operator knows it: a file's path, or the URL without its password."""
+        return self.url.database or "" if self.is_sqlite else self.url.render_as_string(hide_password=True)
+
+    def _create_engine(self) -> AsyncEngine:
+        if self.is_sqlite:
+            engine = create_async_engine(self.url, connect_args={"timeout": self.busy_timeout_s}, pool_size=5)
+            event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            return engine
+        timeout_ms = str(max(1, int(self.busy_timeout_s * 1000)))
+        settings = {"lock_timeout": timeout_ms, "application_name": "orchestration"}
+        arguments = {"timeout": self.busy_timeout_s, "server_settings": settings}
+        return create_async_engine(self.url, connect_args=arguments, pool_size=5, pool_pre_ping=True)
+
+    async def connect_writer(self) -> AsyncConnection:
+        """A connection whose transactions take the write lock when they begin."""
+        connection = await self.engine.connect()
+        return await connection.execution_options(orchestration_write=True)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A short read transaction that sees one moment of the database."""
+        async with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                yield connection
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError as error:
+        raise StoreOpenError(
+            f"{url!r} is no database URL: give sqlite+aiosqlite:///PATH or postgresql+asyncpg://HOST/NAME"
+        ) from error
+    backend = parsed.get_backend_name()
+    driver = _DRIVERS.get(backend)
+    if driver is None:
+        raise StoreOpenError(f"database {backend!r} is not supported: give a sqlite or postgresql URL")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreOpenError("a SQLite database needs a file: give sqlite+aiosqlite:///PATH")
+    return parsed.set(drivername=f"{backend}+{driver}")
+
+
+def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("orchestration_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def translate(error: BaseException) -> StoreError:
+    """What an error of the driver, the pool or the network means to a caller of the store."""
+    if isinstance(error, StoreError):
+        return error
+    told = str(error.orig) if isinstance(error, exc.DBAPIError) else str(error) or type(error).__name__
+    if isinstance(error, (exc.IntegrityError, exc.ProgrammingError)):
+        return StoreError(f"the database refused a statement: {told}")
+    if any(word in told for word in _FULL) or getattr(error, "errno", None) == 28:
+        return StoreUnavailableError("DISK_FULL", f"the disk of the database is full: {told}")
+    if any(word in told for word in _LOCKED):
+        return StoreUnavailableError("DATABASE_LOCKED", f"the database was locked for too long: {told}")
+    if any(word in told for word in _READ_ONLY):
+        return StoreUnavailableError("DATABASE_READ_ONLY", f"the database cannot be written: {told}")
+    return StoreUnavailableError("DATABASE_UNREACHABLE", f"the database did not answer: {told}")
+
+
+DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
+"""What drivers and the pool raise; asyncpg's own errors arrive wrapped, those of its connecting as OSError."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises inside into the store's errors."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise translate(error) from error
+
+
+async def settle(work: Awaitable[T]) -> T:
+    """Await to the end what must not be torn apart half-way; a cancellation is raised after that."""
+    future = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            if future.cancelled():
+                raise
+            cancelled = error
+        except Exception:
+            break
+    if cancelled is not None:
+        future.cancelled() or future.exception()  # retrieved, so that the loop does not report it as forgotten
+        raise cancelled
+    return future.result()

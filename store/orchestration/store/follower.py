@@ -1,0 +1,117 @@
+"""Notices what other processes commit to the same database, and brings the index up to it.
+
+SQLite is asked in short intervals for its data version, which is a number in shared memory. PostgreSQL tells by NOTIFY;
+it is asked all the same, more slowly, because a connection that listens can be lost unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from orchestration.store.catchup import read_changes
+from orchestration.store.database import DRIVER_ERRORS, Database
+from orchestration.store.flush import NOTIFY_CHANNEL
+from orchestration.store.index import Index
+from orchestration.store.liveness import LIVENESS_FIELDS
+from orchestration.store.records import Node
+from orchestration.store.tables import nodes, store_meta
+
+logger = logging.getLogger(__name__)
+
+SQLITE_POLL_S = 0.05
+POSTGRESQL_POLL_S = 1.0
+LIVENESS_POLL_S = 1.0
+_RETRY_S = 1.0
+_OVERLAP_S = 5.0
+"""Heartbeats are looked for from this long before the last one seen: processes' clocks and flushes differ."""
+
+
+class Follower:
+    """Follows one database."""
+
+    def __init__(self, database: Database, index: Index) -> None:
+        self._database = database
+        self._index = index
+        self._notified = asyncio.Event()
+        self._version: int | None = None
+        self._last_beat = 0.0
+        self._next_liveness = 0.0
+
+    async def run(self) -> None:
+        """Follow for ever, over lost connections."""
+        while True:
+            try:
+                async with self._database.engine.connect() as connection:
+                    await self._follow(connection)
+            except DRIVER_ERRORS as error:
+                logger.warning("changes of other processes cannot be read now: %s", error)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _follow(self, connection: AsyncConnection) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if not self._database.is_sqlite:
+                await stack.enter_async_context(self._listening(connection))
+            self._version = None
+            while True:
+                if await self._changed(connection):
+                    await self.catch_up()
+                await self._pause()
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+
+        def wake(*_: object) -> None:
+            self._notified.set()
+
+        await raw.add_listener(NOTIFY_CHANNEL, wake)
+        try:
+            yield
+        finally:
+            await raw.remove_listener(NOTIFY_CHANNEL, wake)
+
+    async def _pause(self) -> None:
+        timeout = SQLITE_POLL_S if self._database.is_sqlite else POSTGRESQL_POLL_S
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._notified.wait(), timeout)
+        self._notified.clear()
+
+    async def _changed(self, connection: AsyncConnection) -> bool:
+        """Whether anybody, this process too, has committed since the last look."""
+        if not self._database.is_sqlite:
+            return True
+        async with connection.begin():
+            version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+        changed, self._version = version != self._version, version
+        return changed
+
+    async def catch_up(self) -> None:
+        """Bring the index up to the database."""
+        async with self._database.snapshot() as snapshot:
+            revision = (await snapshot.execute(select(store_meta.c.revision))).scalar_one()
+            if revision > self._index.revision:
+                self._index.apply(*await read_changes(snapshot, self._index.revision, self._index))
+            loop = asyncio.get_running_loop()
+            if loop.time() >= self._next_liveness:
+                self._next_liveness = loop.time() + LIVENESS_POLL_S
+                await self._read_liveness(snapshot)
+
+    async def _read_liveness(self, snapshot: AsyncConnection) -> None:
+        """Show the heartbeats that other processes took."""
+        columns = [nodes.c.id, nodes.c.incarnation, *(nodes.c[name] for name in LIVENESS_FIELDS)]
+        since = self._last_beat - _OVERLAP_S
+        for row in await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since)):
+            values = dict(row._mapping)
+            self._last_beat = max(self._last_beat, values["last_heartbeat_at"])
+            known = self._index.get(Node, values.pop("id"))
+            same = known is not None and known.incarnation == values.pop("incarnation")
+            if known is not None and same and known.last_heartbeat_at < values["last_heartbeat_at"]:
+                self._index.replace_liveness(dataclasses.replace(known, **values))

@@ -1,0 +1,49 @@
+"""Reads events and forgets what is old."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from orchestration.store.records import Event
+from orchestration.store.tables import answers, changes, events, store_meta
+from orchestration.store.transaction import Transaction
+
+TRIM_BATCH = 5_000
+"""Rows that one transaction deletes at most, so that no writer waits long for it."""
+
+
+async def list_events(
+    connection: AsyncConnection, kind: str, subject_id: str, *, limit: int, before: str | None
+) -> tuple[list[Event], int]:
+    """One page of a subject's events, newest first, and how many it has. Needs a snapshot."""
+    subject = (events.c.kind == kind) & (events.c.subject_id == subject_id)
+    total = (await connection.execute(select(func.count()).select_from(events).where(subject))).scalar_one()
+    page = select(events).where(subject).order_by(events.c.id.desc()).limit(limit)
+    if before is not None:
+        page = page.where(events.c.id < before)
+    rows = (await connection.execute(page)).all()
+    return [Event(**row._mapping) for row in rows], total
+
+
+async def trim_changes(tx: Transaction, before: float) -> int:
+    """Forget the oldest changes that were made before a time; returns how many, TRIM_BATCH at most."""
+    old = select(changes.c.revision).where(changes.c.at < before).order_by(changes.c.revision).limit(TRIM_BATCH)
+    revisions = [row.revision for row in await tx.run(old)]
+    if revisions:
+        await tx.run(delete(changes).where(changes.c.revision <= revisions[-1]))
+        await tx.run(update(store_meta).values(trimmed_revision=revisions[-1]))
+    return len(revisions)
+
+
+async def trim_events(tx: Transaction, before: float) -> int:
+    """Forget events from before a time; returns how many, TRIM_BATCH at most."""
+    old = select(events.c.id).where(events.c.time < before).limit(TRIM_BATCH)
+    return len(await tx.run(delete(events).where(events.c.id.in_(old)).returning(events.c.id)))
+
+
+async def trim_answers(tx: Transaction, before: float) -> int:
+    """Forget answers from before a time; returns how many, TRIM_BATCH at most."""
+    key = tuple_(answers.c.scope, answers.c.request_id)
+    old = select(answers.c.scope, answers.c.request_id).where(answers.c.created_at < before).limit(TRIM_BATCH)
+    return len(await tx.run(delete(answers).where(key.in_(old)).returning(answers.c.scope)))

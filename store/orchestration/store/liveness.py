@@ -1,0 +1,52 @@
+"""The part of a node that changes with every heartbeat: kept in memory at once, on disk within a second."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from sqlalchemy import bindparam, update
+
+from orchestration.store.records import Node, Record
+from orchestration.store.tables import nodes
+
+R = TypeVar("R", bound=Record)
+
+LIVENESS_FIELDS = (
+    "gpu_reported",
+    "vcpu_allocated",
+    "ram_gb_allocated",
+    "health_score",
+    "sequence",
+    "last_heartbeat_at",
+    "telemetry",
+)
+"""The fields of a node that ``Store.beat`` may change."""
+
+UPDATE_LIVENESS = (
+    update(nodes)
+    .where(nodes.c.id == bindparam("node_id"), nodes.c.last_heartbeat_at <= bindparam("new_last_heartbeat_at"))
+    .values({name: bindparam(f"new_{name}") for name in LIVENESS_FIELDS})
+)
+
+
+def liveness(node: Node) -> dict[str, Any]:
+    """The liveness fields of a node."""
+    return {name: getattr(node, name) for name in LIVENESS_FIELDS}
+
+
+def liveness_parameters(node: Node) -> dict[str, Any]:
+    """The parameters of ``UPDATE_LIVENESS`` for a node."""
+    return {"node_id": node.id, **{f"new_{name}": value for name, value in liveness(node).items()}}
+
+
+def with_newest_liveness(record: R, known: Record | None) -> R:
+    """The record, with the liveness of the known one where that is of a later heartbeat.
+
+    Whoever loads a node, decides and writes it back must not undo a heartbeat that came in between.
+    """
+    if not isinstance(record, Node) or not isinstance(known, Node):
+        return record
+    if known.last_heartbeat_at <= record.last_heartbeat_at or known.incarnation != record.incarnation:
+        return record
+    return dataclasses.replace(record, **liveness(known))

@@ -1,0 +1,103 @@
+"""What write transactions have done and the database has not yet been told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from orchestration.store.records import Answer, Event, Lease, Node, Record
+from orchestration.store.tables import UNIQUE
+
+RecordKey = tuple[type[Record], str]
+UniqueKey = tuple[type[Record], Any]
+
+_UNIQUE_VALUES = {cls: attrgetter(*fields) for cls, (_, fields) in UNIQUE.items()}
+
+
+def unique_key(record: Record | None) -> UniqueKey | None:
+    """What must be unique about a record; None where nothing must."""
+    values = _UNIQUE_VALUES.get(type(record)) if record is not None else None
+    if values is None:
+        return None
+    key = values(record)
+    return None if key == "" else (type(record), key)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One insert (no ``before``), update, or deletion (no ``after``)."""
+
+    before: Record | None
+    after: Record | None
+    revision: int
+
+    @property
+    def key(self) -> RecordKey:
+        """Which record it is about."""
+        record = self.after or self.before
+        assert record is not None
+        return type(record), record.id
+
+
+@dataclass(slots=True)
+class Pending:
+    """Operations in their order, with what they leave behind found by key."""
+
+    operations: list[Operation] = field(default_factory=list[Operation])
+    records: dict[RecordKey, Record | None] = field(default_factory=dict[RecordKey, Record | None])
+    """The record as it is now; None: deleted."""
+    holders: dict[UniqueKey, str | None] = field(default_factory=dict[UniqueKey, str | None])
+    """Id of the record that holds a unique key now; None: given up."""
+    events: list[Event] = field(default_factory=list[Event])
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict[tuple[str, str], Answer])
+    leases: dict[str, Lease | None] = field(default_factory=dict[str, Lease | None])
+    """Leases as they are now; None: released."""
+    beats: list[Node] = field(default_factory=list[Node])
+
+    def __bool__(self) -> bool:
+        return bool(self.operations or self.events or self.answers or self.leases or self.beats)
+
+    def add(self, operation: Operation) -> None:
+        """Append an operation."""
+        self.operations.append(operation)
+        self.records[operation.key] = operation.after
+        old, new = unique_key(operation.before), unique_key(operation.after)
+        if old is not None and old != new:
+            self.holders[old] = None
+        if new is not None:
+            self.holders[new] = operation.key[1]
+
+    def absorb(self, other: Pending) -> None:
+        """Append what a transaction that came after these has done."""
+        self.operations += other.operations
+        self.records |= other.records
+        self.holders |= other.holders
+        self.events += other.events
+        self.answers |= other.answers
+        self.leases |= other.leases
+        self.beats += other.beats
+
+
+def waves(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Cut operations into waves, so that within one their order does not matter and each record is written once.
+
+    Statements can then be sent in batches: all deletions of a wave, then its updates, then its inserts. A new wave
+    begins where a unique key is taken that the wave before gave up.
+    """
+    result: list[list[Operation]] = []
+    wave: dict[RecordKey, Operation] = {}
+    given_up: set[UniqueKey] = set()
+    for operation in operations:
+        old, new = unique_key(operation.before), unique_key(operation.after)
+        if new is not None and new != old and new in given_up:
+            result.append(list(wave.values()))
+            wave, given_up = {}, set()
+        if old is not None and old != new:
+            given_up.add(old)
+        first = wave.get(operation.key)
+        before = first.before if first is not None else operation.before
+        wave[operation.key] = Operation(before, operation.after, operation.revision)
+    result.append(list(wave.values()))
+    return result

@@ -1,0 +1,148 @@
+"""The store: one database with its memory index."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Self
+
+from sqlalchemy import text
+
+from orchestration.store import journal
+from orchestration.store.beats import Beats
+from orchestration.store.database import DRIVER_ERRORS, Database, translate, translated
+from orchestration.store.errors import StoreUnavailableError
+from orchestration.store.follower import Follower
+from orchestration.store.index import Index
+from orchestration.store.migrate import known_revisions
+from orchestration.store.opening import open_database
+from orchestration.store.records import Event
+from orchestration.store.transaction import Transaction
+from orchestration.store.writer import Writer
+
+BUSY_TIMEOUT_S = 5.0
+_DAY_S = 86_400.0
+
+
+class Store:
+    """Keeps records. Open one with ``Store.open``; close it, or use it as an asynchronous context manager."""
+
+    index: Index
+    """Every record, for reading."""
+    installation_id: str
+    """UUID made when the database was first opened."""
+
+    def __init__(self, database: Database, index: Index, installation_id: str, clock: Callable[[], float]) -> None:
+        self.index = index
+        self.installation_id = installation_id
+        self.clock = clock
+        self._database = database
+        self._writer = Writer(database, index, clock)
+        self._beats = Beats(index, self._writer)
+        self._follower = Follower(database, index)
+        self._schema = known_revisions()[-1]
+        self._tasks = [
+            asyncio.create_task(self._beats.run(), name="store heartbeats"),
+            asyncio.create_task(self._follower.run(), name="store follower"),
+        ]
+
+    @classmethod
+    async def open(
+        cls, url: str, *, clock: Callable[[], float] = time.time, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> Self:
+        """Open a database, migrating an older one, and read all of it into the index.
+
+        ``url``: ``sqlite+aiosqlite:///PATH`` or ``postgresql+asyncpg://...``. ``clock``: Unix seconds.
+        ``busy_timeout_s``: how long a write waits for another process. Raises StoreOpenError when the database cannot
+        be used as it is, StoreUnavailableError when trying again may help.
+        """
+        database = Database(url, busy_timeout_s=busy_timeout_s)
+        index = Index()
+        try:
+            installation_id = await open_database(database, index)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, index, installation_id, clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Write the heartbeats that are still in memory, finish what is under way, and close the database."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._beats.close()
+        await self._writer.close()
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await self._database.close()
+
+    def write(self, *, actor: str) -> AbstractAsyncContextManager[Transaction]:
+        """A write transaction: ``async with store.write(actor=...) as tx``.
+
+        ``actor``: who does it, for the events. When the block ends, everything is committed and on disk, and the index
+        shows it; when it raises, nothing is. Raises StoreUnavailableError when that failed. A cancellation while the
+        commit is under way is raised after it. Keep the block short, without any network call: every other writer waits.
+        """
+        return self._writer.write(actor=actor)
+
+    async def ping(self, *, timeout_s: float = 1.0) -> None:
+        """Read from the database, waiting at most ``timeout_s``.
+
+        Raises StoreUnavailableError when that fails, or when another version has migrated the schema meanwhile.
+        """
+        try:
+            async with asyncio.timeout(timeout_s), self._database.engine.connect() as connection:
+                result = await connection.execute(text("SELECT version_num FROM alembic_version"))
+                schema = result.scalar_one()
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
+        if schema != self._schema:
+            raise StoreUnavailableError(
+                "DATABASE_UNREACHABLE", f"the database has schema {schema}, this version works with {self._schema}"
+            )
+
+    async def list_events(
+        self, kind: str, subject_id: str, *, limit: int, before: str | None = None
+    ) -> tuple[list[Event], int]:
+        """One page of a subject's events, newest first by id, and how many it has in all.
+
+        ``before``: only events with a smaller id (the last id of the page before).
+        """
+        with translated():
+            async with self._database.snapshot() as snapshot:
+                return await journal.list_events(snapshot, kind, subject_id, limit=limit, before=before)
+
+    async def trim(
+        self, *, changes_s: float = _DAY_S, events_s: float = 30 * _DAY_S, answers_s: float = _DAY_S
+    ) -> None:
+        """Forget changes, events and answers that are older than these numbers of seconds, in short transactions."""
+        now = self.clock()
+        for forget, age_s in (
+            (journal.trim_changes, changes_s),
+            (journal.trim_events, events_s),
+            (journal.trim_answers, answers_s),
+        ):
+            count = journal.TRIM_BATCH
+            while count == journal.TRIM_BATCH:
+                async with self.write(actor="retention") as tx:
+                    count = await forget(tx, now - age_s)
+
+    def beat(self, node_id: str, **liveness: Any) -> None:
+        """Note a heartbeat that changes nothing but liveness (``liveness.LIVENESS_FIELDS``).
+
+        The index shows it at once; it is on disk at most a second later, and a crash loses no more than that. It is no
+        change of the feed. A node that is gone is left alone; another field raises ValueError.
+        """
+        self._beats.beat(node_id, **liveness)
+
+    async def flush_beats(self) -> None:
+        """Write the heartbeats that are in memory now. Raises StoreUnavailableError; they are kept then."""
+        await self._beats.flush()
