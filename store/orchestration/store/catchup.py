@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestration.store.feed import RING_SIZE
@@ -26,8 +26,8 @@ async def load(connection: AsyncConnection, index: Index) -> None:
     meta = (await connection.execute(select(store_meta))).one()
     for cls in KINDS:
         index.load(await _records(connection, cls))
-    latest = (await connection.execute(_CHANGES.order_by(changes.c.revision.desc()).limit(RING_SIZE))).all()
-    feed = [_change(row) for row in reversed(latest)]
+    latest = (await connection.execute(_CHANGES.order_by(changes.c.revision.desc()).limit(RING_SIZE))).mappings()
+    feed = [Change(**row) for row in latest][::-1]
     floor = feed[0].revision - 1 if len(feed) == RING_SIZE else meta.trimmed_revision
     index.feed.load(feed, floor=floor, revision=meta.revision)
 
@@ -38,7 +38,7 @@ async def read_changes(connection: AsyncConnection, since: int, index: Index) ->
     if since < meta.trimmed_revision:
         return await _compare(connection, index, meta.revision)
     rows = await connection.execute(_CHANGES.where(changes.c.revision > since).order_by(changes.c.revision))
-    feed = [_change(row) for row in rows.all()]
+    feed = [Change(**row) for row in rows.mappings()]
     wanted: dict[str, list[str]] = {}
     for kind, id_ in {(change.kind, change.id): None for change in feed}:
         wanted.setdefault(kind, []).append(id_)
@@ -61,10 +61,6 @@ async def _compare(connection: AsyncConnection, index: Index, revision: int) -> 
         feed += [Change(revision=revision, kind=cls.kind, id=id_, tombstone=True) for id_ in here]
         records.update({(cls.kind, record.id): record for record in found})
     return sorted(feed, key=lambda change: change.revision), records, revision
-
-
-def _change(row: Row[tuple[int, str, str, bool]]) -> Change:
-    return Change(revision=row.revision, kind=row.kind, id=row.id, tombstone=row.tombstone)
 
 
 def _written(record: Record) -> Change:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event, exc
@@ -53,7 +53,7 @@ class Database:
         return await connection.execution_options(orchestration_write=True)
 
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
         """A short read transaction that sees one moment of the database."""
         async with self.engine.connect() as connection:
             if not self.is_sqlite:
@@ -119,7 +119,7 @@ DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Turn what the driver raises inside into the store's errors."""
     try:
         yield

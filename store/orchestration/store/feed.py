@@ -1,8 +1,8 @@
 """The change feed in memory: the latest changes, and those who follow them.
 
 Changes are kept once for all subscriptions. A subscription is a position in the feed, so that one costs nothing per
-change until it reads; only one that falls behind what is kept gets a dictionary of its own, with the last change of each
-record, and so never misses a record and never grows beyond the number of records.
+change until it reads; only one that falls behind what is kept gets a dictionary of its own, with the last change of
+each record, and so never misses a record and never grows beyond the number of records.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,7 +65,7 @@ class Follower:
                 await self._pause()
 
     @contextlib.asynccontextmanager
-    async def _listening(self, connection: AsyncConnection) -> AsyncIterator[None]:
+    async def _listening(self, connection: AsyncConnection) -> AsyncGenerator[None]:
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None
 
@@ -89,7 +89,7 @@ class Follower:
         if not self._database.is_sqlite:
             return True
         async with connection.begin():
-            version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+            version = int((await connection.exec_driver_sql("PRAGMA data_version")).scalar_one())
         changed, self._version = version != self._version, version
         return changed
 
@@ -108,8 +108,9 @@ class Follower:
         """Show the heartbeats that other processes took."""
         columns = [nodes.c.id, nodes.c.incarnation, *(nodes.c[name] for name in LIVENESS_FIELDS)]
         since = self._last_beat - _OVERLAP_S
-        for row in await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since)):
-            values = dict(row._mapping)
+        recent = await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since))
+        for row in recent.mappings():
+            values = dict(row)
             self._last_beat = max(self._last_beat, values["last_heartbeat_at"])
             known = self._index.get(Node, values.pop("id"))
             same = known is not None and known.incarnation == values.pop("incarnation")

@@ -22,14 +22,14 @@ async def list_events(
     page = select(events).where(subject).order_by(events.c.id.desc()).limit(limit)
     if before is not None:
         page = page.where(events.c.id < before)
-    rows = (await connection.execute(page)).all()
-    return [Event(**row._mapping) for row in rows], total
+    rows = (await connection.execute(page)).mappings().all()
+    return [Event(**row) for row in rows], total
 
 
 async def trim_changes(tx: Transaction, before: float) -> int:
     """Forget the oldest changes that were made before a time; returns how many, TRIM_BATCH at most."""
     old = select(changes.c.revision).where(changes.c.at < before).order_by(changes.c.revision).limit(TRIM_BATCH)
-    revisions = [row.revision for row in await tx.run(old)]
+    revisions = [row["revision"] for row in await tx.run(old)]
     if revisions:
         await tx.run(delete(changes).where(changes.c.revision <= revisions[-1]))
         await tx.run(update(store_meta).values(trimmed_revision=revisions[-1]))

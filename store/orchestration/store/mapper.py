@@ -32,7 +32,7 @@ class Mapper(Generic[R]):
         ]
         self.select = select(*[table.c[name] for name in self.fields])
         self.insert = insert(table)
-        written = {name: bindparam(f"new_{name}") for name in self.fields if name != "id"}
+        written: dict[str, Any] = {name: bindparam(f"new_{name}") for name in self.fields if name != "id"}
         self.update = (
             update(table)
             .where(table.c.id == bindparam("old_id"), table.c.revision == bindparam("old_revision"))

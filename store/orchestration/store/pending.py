@@ -18,10 +18,9 @@ _UNIQUE_VALUES = {cls: attrgetter(*fields) for cls, (_, fields) in UNIQUE.items(
 
 def unique_key(record: Record | None) -> UniqueKey | None:
     """What must be unique about a record; None where nothing must."""
-    values = _UNIQUE_VALUES.get(type(record)) if record is not None else None
-    if values is None:
+    if record is None or type(record) not in _UNIQUE_VALUES:
         return None
-    key = values(record)
+    key: Any = _UNIQUE_VALUES[type(record)](record)
     return None if key == "" else (type(record), key)
 
 
@@ -36,8 +35,9 @@ class Operation:
     @property
     def key(self) -> RecordKey:
         """Which record it is about."""
-        record = self.after or self.before
-        assert record is not None
+        record = self.after if self.after is not None else self.before
+        if record is None:
+            raise ValueError("an operation is about a record")
         return type(record), record.id
 
 

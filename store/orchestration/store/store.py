@@ -89,7 +89,8 @@ class Store:
 
         ``actor``: who does it, for the events. When the block ends, everything is committed and on disk, and the index
         shows it; when it raises, nothing is. Raises StoreUnavailableError when that failed. A cancellation while the
-        commit is under way is raised after it. Keep the block short, without any network call: every other writer waits.
+        commit is under way is raised after it. Keep the block short, without any network call: every other writer
+        waits.
         """
         return self._writer.write(actor=actor)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import uuid_utils
-from sqlalchemy import Executable, Row, bindparam, select
+from sqlalchemy import Executable, RowMapping, bindparam, select
 
 from orchestration.store.bucket import matches
 from orchestration.store.errors import (
@@ -39,7 +39,7 @@ class Group(Protocol):
         """A revision above every one given out before."""
         ...
 
-    async def run(self, statement: Executable, parameters: dict[str, Any]) -> list[Row[Any]]:
+    async def run(self, statement: Executable, parameters: dict[str, Any]) -> list[RowMapping]:
         """Run a statement inside the database's transaction; the rows that it returns."""
         ...
 
@@ -78,9 +78,7 @@ class Transaction:
     def _get(self, cls: type[R], id: str) -> R | None:  # noqa: A002
         for pending in (self.pending, self._group.pending):
             if (cls, id) in pending.records:
-                record = pending.records[cls, id]
-                assert record is None or isinstance(record, cls)
-                return record
+                return cast("R | None", pending.records[cls, id])
         return self._group.index.get(cls, id)
 
     async def select(self, cls: type[R], **equals: object) -> list[R]:
@@ -134,7 +132,7 @@ class Transaction:
         self.pending.add(Operation(current, new, new.revision))
         return new
 
-    async def delete(self, record: R) -> None:
+    async def delete(self, record: Record) -> None:
         """Delete a record; the feed gets a tombstone.
 
         Raises StaleRecordError as ``update``, and BrokenReferenceError while other records name it as their parent.
@@ -210,7 +208,7 @@ class Transaction:
         if not rows:
             self._unanswered.add((scope, request_id))
             return None
-        return Answer(**rows[0]._mapping)
+        return Answer(**rows[0])
 
     async def remember(self, answer: Answer) -> None:
         """Keep the first answer to a request id. Raises ``DuplicateError("answer")`` when there is one."""
@@ -225,7 +223,7 @@ class Transaction:
             if name in pending.leases:
                 return pending.leases[name]
         rows = await self._group.run(_LEASE, {"name": name})
-        return Lease(**rows[0]._mapping) if rows else None
+        return Lease(**rows[0]) if rows else None
 
     def set_lease(self, name: str, lease: Lease | None) -> None:
         """Write a lease, or delete it. Leases are not in the change feed."""
@@ -243,7 +241,7 @@ class Transaction:
         self._check_open()
         self.pending.beats += nodes
 
-    async def run(self, statement: Executable) -> list[Row[Any]]:
+    async def run(self, statement: Executable) -> list[RowMapping]:
         """Run a statement on the store's own books at once; the rows that it returns.
 
         It is committed with the group even when this transaction fails afterwards, so it must be right by itself.

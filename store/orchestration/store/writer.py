@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
-from sqlalchemy import Executable, Row, Select, select
+from sqlalchemy import Executable, RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from orchestration.store.catchup import read_changes
@@ -58,15 +58,15 @@ class CommitGroup:
         self.revision += 1
         return self.revision
 
-    async def run(self, statement: Executable, parameters: dict[str, Any]) -> list[Row[Any]]:
+    async def run(self, statement: Executable, parameters: dict[str, Any]) -> list[RowMapping]:
         """Run a statement inside the database's transaction. When it fails, so does the whole group."""
-        self.written = self.written or not isinstance(statement, Select)
+        self.written = self.written or not statement.is_select
         try:
             result = await settle(self.connection.execute(statement, parameters))
         except DRIVER_ERRORS as error:
             self.error = translate(error)
             raise self.error from error
-        return list(result.all()) if result.returns_rows else []
+        return list(result.mappings().all()) if result.returns_rows else []
 
 
 class _Seat:
@@ -92,7 +92,7 @@ class Writer:
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def write(self, *, actor: str) -> AsyncIterator[Transaction]:
+    async def write(self, *, actor: str) -> AsyncGenerator[Transaction]:
         """A transaction; see ``Store.write``."""
         if self._holder is not None and self._holder is asyncio.current_task():
             raise StoreError("a write transaction is open in this task already: it would wait for itself")
@@ -112,7 +112,7 @@ class Writer:
             raise _again(error) from error
 
     @contextlib.contextmanager
-    def _holding(self, transaction: Transaction, actor: str) -> Any:
+    def _holding(self, transaction: Transaction, actor: str) -> Generator[None]:
         loop = asyncio.get_running_loop()
         warning = "a write transaction of %s has been open for more than %s s: everybody else waits for it"
         timer = loop.call_later(LONG_TRANSACTION_S, logger.warning, warning, actor, LONG_TRANSACTION_S)
