@@ -1,8 +1,8 @@
 """A protoc plugin that runs one of the generators built into ``grpc_tools.protoc``.
 
 ``buf generate`` starts plugins as programs of their own, and the Python generators exist only inside ``protoc``; this
-hands the request over and gives the files back. Usage in buf.gen.yaml: ``local: [python, api/tools/protoc_gen.py, NAME]``
-with NAME one of ``python``, ``pyi``, ``grpc_python``.
+hands the request over and gives the files back. Usage in buf.gen.yaml:
+``local: [python, api/tools/protoc_gen.py, NAME]`` with NAME one of ``python``, ``pyi``, ``grpc_python``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def generate(generator: str, request: CodeGeneratorRequest) -> CodeGeneratorResp
         out.mkdir()
         image.write_bytes(FileDescriptorSet(file=request.proto_file).SerializeToString())
         command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={image}"]
-        subprocess.run([*command, f"--{generator}_out={out}", *request.file_to_generate], check=True)  # noqa: S603
+        subprocess.run([*command, f"--{generator}_out={out}", *request.file_to_generate], check=True)
         for path in sorted(path for path in out.rglob("*") if path.is_file()):
             if path.name.endswith("_grpc.py") and "add_" not in path.read_text("utf-8"):
                 continue  # a file without a service has nothing for grpc

@@ -45,7 +45,11 @@ class Rest:
     async def call(self, method: str, path: str, body: object = None, **kwargs: Any) -> tuple[int, Any]:
         """The status and the JSON body."""
         data = None if body is None else (body if isinstance(body, str | bytes) else json.dumps(body))
-        headers = {"Content-Type": "application/json", **kwargs.pop("headers", {})} if data is not None else kwargs.pop("headers", {})
+        headers = (
+            {"Content-Type": "application/json", **kwargs.pop("headers", {})}
+            if data is not None
+            else kwargs.pop("headers", {})
+        )
         async with self.session.request(method, self.base + path, data=data, headers=headers, **kwargs) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if text else None
