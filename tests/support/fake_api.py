@@ -36,7 +36,8 @@ class Stream:
     open_end: bool = False
 
 
-Answer = Message | Failure | Stream | Callable[[Any], Message]
+Answer = Message | Failure | Stream | Callable[[Any], Message | Stream]
+"""A callable gets the request and gives the answer to it."""
 
 
 class FakeApi:
@@ -81,14 +82,18 @@ class FakeApi:
         answer = self.answers.get(name, Failure(grpc.StatusCode.UNIMPLEMENTED, f"the test answers no {name}"))
         if isinstance(answer, Failure):
             return await _abort(context, answer)
+        if callable(answer):
+            answer = answer(request)
         if isinstance(answer, Stream):
             raise TypeError(f"{name} is no stream")
-        return answer if isinstance(answer, Message) else answer(request)
+        return answer
 
     async def _messages(
         self, name: str, request: Message, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Message]:
         answer = self.answers.get(name)
+        if callable(answer):
+            answer = answer(request)
         if not isinstance(answer, Stream):
             yield await self._answer(name, request, context)
             return
