@@ -14,6 +14,8 @@ from orchestration.service.providers.base import Provider
 
 _FIRST_RETRY_S = 0.2
 _MAX_RETRY_S = 30.0
+_MAX_FAILURES = 16
+"""Counted no further: the delay reached its limit long before."""
 
 log = structlog.get_logger(__name__)
 
@@ -89,13 +91,17 @@ class LogCollector:
 
     async def _copy_surely(self, source: _Source, *, follow: bool) -> None:
         failures = 0
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 await self._copy(source, follow=follow)
                 return
             except Exception as error:  # whatever an installed provider raises must not end the copying
+                if clock() - began > _MAX_RETRY_S:
+                    failures = 0  # it went well for a while
                 delay = min(_FIRST_RETRY_S * 2**failures, _MAX_RETRY_S)
-                failures = min(failures + 1, 16)
+                failures = min(failures + 1, _MAX_FAILURES)
                 log.warning(
                     "log_copy_failed",
                     instance=source.instance_name,
@@ -117,6 +123,6 @@ class LogCollector:
             await filling
         finally:
             filling.cancel()
-            await asyncio.wait({filling})
+            await asyncio.gather(filling, return_exceptions=True)
             if isinstance(lines, AsyncGenerator):
                 await lines.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -148,7 +148,7 @@ class LogReader:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
+def _opened(path: Path) -> Generator[int | None]:
     """The file's descriptor, None when the segment was dropped meanwhile. Raises `LogStoreError`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

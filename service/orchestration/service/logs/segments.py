@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from orchestration.service.logs.errors import LogStoreError
 
@@ -55,10 +55,12 @@ def to_json(value: Mapping[str, Any]) -> bytes:
 def from_json(line: bytes, path: Path) -> dict[str, Any]:
     """The record of a line that must be whole. Raises `LogStoreError` naming the file."""
     try:
-        record: dict[str, Any] = json.loads(line)
+        record: Any = json.loads(line)
     except ValueError as error:
         raise LogStoreError(f"log segment {path} is damaged: {error}") from error
-    return record
+    if not isinstance(record, dict):
+        raise LogStoreError(f"log segment {path} is damaged: {line[:40]!r} is not a record")
+    return cast("dict[str, Any]", record)
 
 
 def seq_of(line: bytes, path: Path) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -126,10 +126,11 @@ class LogStore:
         selection = Selection(replica_id=replica_id, since=since)
         return await self._run(partial(entry.reader.last, entry.writer.extent, selection, n)) if n > 0 else []
 
-    async def follow(self, deployment_id: str, *, after: int, replica_id: str | None) -> AsyncIterator[LogLine]:
+    async def follow(self, deployment_id: str, *, after: int, replica_id: str | None) -> AsyncGenerator[LogLine]:
         """Lines after a sequence number as they come, until the log is deleted or the store closed.
 
-        Raises `LogStoreError`.
+        Held back by a slow reader, it keeps no more than a batch in memory, and goes on with the oldest line that is
+        still kept. Raises `LogStoreError`.
         """
         entry = self._log(deployment_id)
         selection = Selection(replica_id=replica_id)
@@ -217,8 +218,8 @@ class LogStore:
         self._syncing = None
 
     async def _sync(self) -> None:
-        unsynced, self._unsynced = self._unsynced, set()
-        for entry in unsynced:
+        for entry in list(self._unsynced):
+            self._unsynced.discard(entry)  # before: what is appended meanwhile counts for the next round
             try:
                 await self._run(entry.writer.sync)
             except LogStoreError as error:

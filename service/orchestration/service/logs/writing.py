@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from orchestration.service.providers.base import LogRecord
 _MAX_SOURCES = 1024
 """Cursors that are kept: a replica's attempts are sources of their own, and those long ended are never asked for."""
 _AGE_STEPS = 8
-"""A segment is closed at this part of the age limit, so that lines outlive it by no more than that."""
+"""A segment ends after this part of the age limit: its lines go together, so they outlive the limit by two such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +94,7 @@ class LogWriter:
         """Write all lines or none. Raises `LogStoreError`."""
         self.refresh()
         seq = self.extent.end
-        encoded = b"".join(
-            to_json(
-                {
-                    "seq": number,
-                    "time": record.time,
-                    "replica": replica_id,
-                    "stream": record.stream,
-                    "source": source,
-                    "cursor": record.cursor,
-                    "message": record.message,
-                }
-            )
-            for number, record in enumerate(records, seq + 1)
-        )
+        encoded = _encode(records, seq + 1, replica_id, source)
         self.writing = True
         with _translated(self.folder):
             try:
@@ -125,15 +112,15 @@ class LogWriter:
     def sync(self) -> None:
         """Make what was appended outlast a loss of power. Raises `LogStoreError`."""
         if self.extent.segments:
-            with _translated(self.folder):
+            with _translated(self.folder), suppress(FileNotFoundError):  # deleted meanwhile
                 _sync_file(self.last_segment)
 
     def remove(self) -> None:
         """Remove every line. Raises `LogStoreError`."""
+        self._forget()
         with _translated(self.folder):
             if self.folder.exists():
                 shutil.rmtree(self.folder)
-        self._forget()
         self.refresh()
 
     def _recover(self, segments: tuple[int, ...]) -> None:
@@ -176,7 +163,7 @@ class LogWriter:
         size = create_segment(self.folder, first, Header(now, self._latest, self._sources))
         self.extent = Extent((*self.extent.segments, first), self.extent.end)
         self._size, self._opened = size, now
-        self._drop_oldest(size + more)
+        self._drop_oldest(room=max(size + more, self._limits.segment_bytes))
 
     def _finish_segment(self) -> None:
         fd = os.open(self.last_segment, os.O_WRONLY | os.O_CLOEXEC)
@@ -186,11 +173,11 @@ class LogWriter:
         finally:
             os.close(fd)
 
-    def _drop_oldest(self, active: int) -> None:
-        """Drop whole segments from the oldest on while they are too many bytes or too old."""
+    def _drop_oldest(self, *, room: int) -> None:
+        """Drop whole segments, oldest first, that are too old or leave too little room for the one just begun."""
         *closed, last = self.extent.segments
         sizes = [segment_path(self.folder, first).stat().st_size for first in closed]
-        total, kept = sum(sizes) + active, 0
+        total, kept = sum(sizes) + room, 0
         for after, size in zip(self.extent.segments[1:], sizes, strict=True):
             if total <= self._limits.max_bytes and not self._complete_before_limit(after):
                 break
@@ -239,6 +226,23 @@ class LogWriter:
             del self._sources[next(iter(self._sources))]
 
 
+def _encode(records: Sequence[LogRecord], first: int, replica_id: str, source: str) -> bytes:
+    return b"".join(
+        to_json(
+            {
+                "seq": seq,
+                "time": record.time,
+                "replica": replica_id,
+                "stream": record.stream,
+                "source": source,
+                "cursor": record.cursor,
+                "message": record.message,
+            }
+        )
+        for seq, record in enumerate(records, first)
+    )
+
+
 def _sync_file(path: Path) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -248,7 +252,7 @@ def _sync_file(path: Path) -> None:
 
 
 @contextmanager
-def _translated(folder: Path) -> Iterator[None]:
+def _translated(folder: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:

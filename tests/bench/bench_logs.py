@@ -1,0 +1,124 @@
+"""How fast lines are kept, and how soon a follower has them. Run: ``python tests/bench/bench_logs.py [lines]``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.service.logs.collector import LogCollector
+from orchestration.service.logs.store import LogStore
+from orchestration.service.providers.base import LogRecord, Provider
+
+_MESSAGE = "INFO 01-01 12:00:00 engine.py:310] throughput: prompt 1834.2 tokens/s, generation 912.7 tokens/s"
+
+
+class _Printer:
+    """Prints so many lines a second, or as fast as they are taken when the rate is 0."""
+
+    def __init__(self, lines: int, rate: float) -> None:
+        self._lines = lines
+        self._rate = rate
+
+    async def logs(self, name: str, *, after: str = "", follow: bool = False) -> AsyncIterator[LogRecord]:
+        began = time.perf_counter()
+        for number in range(1, self._lines + 1):
+            if self._rate and (ahead := began + number / self._rate - time.perf_counter()) > 0.001:
+                await asyncio.sleep(ahead)
+            yield LogRecord(time=time.time(), stream="stdout", message=_MESSAGE, cursor=f"0:{number}")
+
+
+def _raw(folder: Path, lines: int) -> float:
+    """The limit: the same messages in the same batches through bare writes; lines/s."""
+    batch = (_MESSAGE.encode() + b"\n") * 256
+    fd = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT)
+    began = time.perf_counter()
+    for _ in range(lines // 256):
+        os.write(fd, batch)
+    os.close(fd)
+    return lines / (time.perf_counter() - began)
+
+
+async def _append(folder: Path, lines: int) -> float:
+    store = LogStore(folder)
+    batch = [LogRecord(time=1e9, stream="stdout", message=_MESSAGE, cursor=f"0:{n}") for n in range(256)]
+    began = time.perf_counter()
+    for _ in range(lines // 256):
+        await store.append("d", "r", batch, "d-0-1")
+    rate = lines / (time.perf_counter() - began)
+    await store.close()
+    return rate
+
+
+async def _collect(folder: Path, lines: int, rate: float) -> tuple[float, float, list[float]]:
+    """Lines/s, the part of one core they took, and each line's seconds from print to follower."""
+    store = LogStore(folder)
+    collector = LogCollector(store)
+    lags: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    collector.start(cast("Provider", _Printer(lines, rate)), "d-0-1", "d", "r")
+    async for line in store.follow("d", after=0, replica_id=None):
+        lags.append(time.time() - line.time)
+        if len(lags) == lines:
+            break
+    took = time.perf_counter() - began
+    used = (time.process_time() - cpu) / took
+    await collector.close()
+    await store.close()
+    return lines / took, used, lags
+
+
+async def _reads(folder: Path) -> tuple[float, float]:
+    """Milliseconds of a tail of 5,000 lines and of a page of 100 from the middle of the log."""
+    store = LogStore(folder)
+    end = (await store.tail("d", 1, replica_id=None, since=None))[0].seq
+    tails: list[float] = []
+    pages: list[float] = []
+    for _ in range(10):
+        began = time.perf_counter()
+        await store.tail("d", 5000, replica_id=None, since=None)
+        tails.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        await store.read("d", after=end - 90_000, limit=100, since=None, replica_id=None)
+        pages.append(time.perf_counter() - began)
+    await store.close()
+    return statistics.median(tails) * 1e3, statistics.median(pages) * 1e3
+
+
+async def _main(lines: int) -> None:
+    table = Table("figure", "value", "beside it")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = _raw(folder, lines)
+        appended = await _append(folder / "a", lines)
+        table.add_row("append, batches of 256", f"{appended:,.0f} lines/s", f"bare writes {raw:,.0f} lines/s")
+        tail, page = await _reads(folder / "a")
+        table.add_row("tail of 5,000", f"{tail:.1f} ms", f"of {lines:,} lines")
+        table.add_row("page of 100 from the middle", f"{page:.2f} ms", "")
+        fast, _, _ = await _collect(folder / "b", lines, 0)
+        table.add_row("provider to follower, unpaced", f"{fast:,.0f} lines/s", "append and read back")
+        for rate in (100.0, 10_000.0):
+            count = int(rate * 5)
+            got, used, lags = await _collect(folder / f"c{rate}", count, rate)
+            cuts = statistics.quantiles(lags, n=100)
+            table.add_row(
+                f"follow lag at {rate:,.0f} lines/s",
+                f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms",
+                f"{got:,.0f} lines/s, {used:.0%} of a core; a batch waits up to 20 ms",
+            )
+    table.add_row("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB", "whole process")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000))
