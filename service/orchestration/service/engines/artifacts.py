@@ -88,6 +88,21 @@ def plain(uri: str) -> str:
     return uri[len("hf://") :] if uri.lower().startswith("hf://") else uri
 
 
+def model_argument(engine: str, uri: str) -> str:
+    """An acceptable URI as the engine takes it: `plain`, but Ollama has names of its own for models of its library."""
+    form = form_of(uri)
+    if engine != "ollama":
+        return plain(uri)
+    if form is Form.HF:
+        return "hf.co/" + plain(uri)
+    return uri[len("ollama://") :] if form is Form.OLLAMA else uri
+
+
+def tag_of(uri: str) -> str:
+    """What follows the colon of a hub id: a quantisation for llama.cpp, a tag for Ollama; empty when there is none."""
+    return plain(uri).partition(":")[2] if form_of(uri) in {Form.HUB, Form.HF} else ""
+
+
 def _problem_with_url(uri: str, scheme: str, rest: str) -> str:
     kind = scheme.lower()
     if kind == "file":

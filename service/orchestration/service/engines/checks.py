@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
-from orchestration.service.engines.artifacts import form_of, problem_with
+from orchestration.service.engines.artifacts import form_of, problem_with, tag_of
 from orchestration.service.engines.base import ConfigurationIssue, EngineRequest
 from orchestration.service.engines.common_keys import COMMON_KEYS
 from orchestration.service.engines.engine import Engine, Settings
@@ -62,6 +62,8 @@ def _model_issues(engine: Engine, request: EngineRequest) -> list[ConfigurationI
     if not problem and (form := form_of(request.model)) not in engine.forms:
         taken = ", ".join(known.example for known in engine.forms)
         problem = f"engine {engine.name} cannot load {request.model!r} ({form.value}); it loads {taken}"
+    elif not problem and not engine.takes_tag and (tag := tag_of(request.model)):
+        problem = f"got {request.model!r}, but engine {engine.name} knows no tags; leave out :{tag}, or use revision"
     if problem:
         issues.append(ConfigurationIssue(field="inference_model", description=problem))
     return issues

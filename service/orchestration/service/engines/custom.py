@@ -36,5 +36,10 @@ CUSTOM = Engine(
     startup_timeout_s=600.0,
     install_hint="check the first word of configuration.command",
     ready_means="whatever the server means by it",
+    takes_tag=True,
+    notes=(
+        "`command` is needed. It and `args` may hold `{port}`, `{host}` and `{model}`; the process also has `PORT`, `HOST` "
+        "and `MODEL` in its environment. The model may be empty.",
+    ),
     rules=_rules,
 )

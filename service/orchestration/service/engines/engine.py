@@ -71,4 +71,8 @@ class Engine:
     rules: Callable[[EngineRequest, Settings], tuple[ConfigurationIssue, ...]] = no_issues
     health: Callable[[Engine, EngineRequest], str] = fixed_health_path
     takes_args: bool = True
+    takes_tag: bool = False
+    """Whether a hub id may be followed by a colon and a tag."""
+    notes: tuple[str, ...] = ()
+    """What the documentation has to say besides."""
     readiness: str = "http"

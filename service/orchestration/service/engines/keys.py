@@ -22,6 +22,10 @@ _WANTED: Mapping[Kind, str] = {
 }
 
 
+_LARGEST = 2**53
+"""Up to here JSON's numbers are exact."""
+
+
 class KeyValueError(ValueError):
     """A value that its key does not take; the text says what was got and what would be right."""
 
@@ -58,6 +62,8 @@ class Key:
 
     def check(self, value: object) -> Setting:
         """The value as its Python type. Raises `KeyValueError` when the key does not take it."""
+        if _holds_nul(value):
+            raise KeyValueError("holds a NUL character, which no command line can")
         match self.kind:
             case "integer" | "number":
                 return self._number(value)
@@ -94,8 +100,10 @@ class Key:
             raise self._refusal(value)
         if self.kind == "number":
             return value
-        if value != int(value):
+        if not float(value).is_integer():
             raise self._refusal(value)
+        if abs(value) > _LARGEST:
+            raise KeyValueError(f"got {shown(value)}, wants {self.wanted}, and nothing beyond {_LARGEST}")
         return int(value)
 
     def _range(self) -> str:
@@ -115,12 +123,12 @@ def to_text(value: Setting) -> str:
     """A checked value as one word: whole numbers without a point, booleans as ``true`` and ``false``."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) and value == int(value) and abs(value) < 1e6 else str(value)
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 else str(value)
 
 
 def shown(value: object) -> str:
     """A JSON value for an error's text: as JSON, whole numbers without a point, cut where it is long."""
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -129,6 +137,15 @@ def shown(value: object) -> str:
 def is_strings(value: object) -> TypeGuard[list[str] | tuple[str, ...]]:
     """Whether the value is a list of strings and nothing else."""
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in cast("list[object]", value))
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return any(_holds_nul(name) or _holds_nul(item) for name, item in items)
+    if isinstance(value, list | tuple):
+        return any(_holds_nul(item) for item in cast("list[object]", value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _is_variables(value: object) -> TypeGuard[Mapping[str, str]]:

@@ -1,18 +1,21 @@
 """The llama.cpp server of the `xllamacpp` wheel as a program of its own, for machines without ``llama-server``.
 
-``python -m orchestration.service.engines.llamacpp_server --model FILE --host ADDRESS --port PORT [...]`` takes the flags
-that the table of engines gives to ``llama-server``, by the same names. It ends with 0 on SIGTERM, 2 on flags that it
-does not take, and 1 with one line of its own on standard error when the model cannot be served.
+``python -m orchestration.service.engines.llamacpp_server --model FILE --host ADDRESS --port PORT [...]`` takes the
+flags that the table of engines gives to ``llama-server``, by the same names. It ends with 0 on SIGTERM, 2 on flags that
+it does not take, and 1 with one line of its own on standard error when the model cannot be served.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from orchestration.service.engines.llamacpp import POOLINGS
 
@@ -25,14 +28,13 @@ class ServeError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status."""
+    """Serve until SIGTERM or SIGINT; returns the exit status only when the model cannot be served."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         serve(options)
     except ServeError as error:
         print(f"llamacpp_server: {error}", file=sys.stderr, flush=True)
         return 1
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -65,26 +67,38 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Load the model and answer until SIGTERM or SIGINT. Raises `ServeError`."""
+def serve(options: argparse.Namespace) -> NoReturn:
+    """Load the model, answer until SIGTERM or SIGINT, and end the process with 0. Raises `ServeError`."""
     _check_file(options.model)
     try:
-        from xllamacpp import Server
+        xllamacpp: Any = importlib.import_module("xllamacpp")  # it has no types
     except ImportError as error:
         raise ServeError(f"xllamacpp is not installed ({error}); pip install xllamacpp") from None
-    # While the model loads the interpreter runs no handler of its own; the signals' default ends the process.
-    signals = {signal.SIGTERM, signal.SIGINT}
-    for number in signals:
-        signal.signal(number, signal.SIG_DFL)
+    # While the model loads the interpreter runs no handler; the signals' default ends the process at once.
+    _on_end_signals(signal.SIG_DFL)
     try:
-        server = Server(_parameters(options))
+        server = xllamacpp.Server(_parameters(xllamacpp, options))
     except RuntimeError as error:
         text = f"cannot serve {options.model} at {options.host}:{options.port}: {error}"
         raise ServeError(f"{text} (the lines above say why)") from None
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     print(f"llamacpp_server: serving {options.model} at {server.listening_address}", flush=True)
-    signal.sigwait(signals)
-    del server
+    _wait_for_end()
+    # The server's own end would wait for every request under way, however long it is.
+    os._exit(0)
+
+
+def _wait_for_end() -> None:
+    """Return on SIGTERM or SIGINT, whichever of the server's threads it reaches."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    _on_end_signals(lambda number, frame: None)
+    os.read(reader, 1)
+
+
+def _on_end_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _check_file(model: Path) -> None:
@@ -97,10 +111,8 @@ def _check_file(model: Path) -> None:
         raise ServeError(f"{model} is no GGUF file: it begins with {magic!r}, not {_MAGIC!r}")
 
 
-def _parameters(options: argparse.Namespace) -> Any:
-    from xllamacpp import CommonParams, llama_pooling_type
-
-    parameters = CommonParams()
+def _parameters(xllamacpp: Any, options: argparse.Namespace) -> Any:
+    parameters = xllamacpp.CommonParams()
     parameters.model.path = str(options.model)
     parameters.hostnames = [options.host]
     parameters.port = options.port
@@ -117,13 +129,13 @@ def _parameters(options: argparse.Namespace) -> Any:
     if options.threads is not None:
         parameters.cpuparams.n_threads = options.threads
     if options.pooling is not None:
-        parameters.pooling_type = llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
+        parameters.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
     if options.seed is not None:
         parameters.sampling.seed = options.seed
     return parameters
 
 
-def _whole(low: int, high: int | None = None) -> Any:
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
         number = int(text)
         if number < low or (high is not None and number > high):

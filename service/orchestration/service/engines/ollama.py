@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from orchestration.service.engines.artifacts import Form, form_of, plain
+from orchestration.service.engines.artifacts import Form, model_argument
 from orchestration.service.engines.base import ConfigurationIssue, EngineRequest
 from orchestration.service.engines.engine import BATCH, EMBEDDING, INFERENCE, Engine, Settings
 from orchestration.service.engines.keys import Key, to_text
@@ -34,16 +34,6 @@ wait $server
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
-def _model(uri: str) -> str:
-    match form_of(uri):
-        case Form.OLLAMA:
-            return uri[len("ollama://") :]
-        case Form.HF:
-            return "hf.co/" + plain(uri)
-        case _:
-            return uri
-
-
 def _probed_name(request: EngineRequest) -> str:
     """The name in the health path, whose route does not match a slash."""
     return request.model_name.replace("/", "-")
@@ -55,7 +45,7 @@ def _arguments(request: EngineRequest, settings: Settings) -> tuple[str, ...]:
     # An embedding model generates nothing, so that it cannot be loaded by generating nothing.
     load = "pull" if request.workload_type == EMBEDDING else "load"
     words = program if isinstance(program, tuple) else ()
-    return ("-c", _SCRIPT, "ollama", _model(request.model), load, *names, "--", *words)
+    return ("-c", _SCRIPT, "ollama", model_argument("ollama", request.model), load, *names, "--", *words)
 
 
 def _environment(request: EngineRequest, settings: Settings) -> Mapping[str, str]:
@@ -151,5 +141,10 @@ OLLAMA = Engine(
     rules=_rules,
     health=_health,
     takes_args=False,
+    takes_tag=True,
+    notes=(
+        "`command` names the program that is Ollama; it is run by a script that serves, pulls, loads, and then gives the "
+        "model its `model_name`. `args` must be empty: `ollama serve` takes none.",
+    ),
     readiness="ollama",
 )

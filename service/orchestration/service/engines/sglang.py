@@ -86,7 +86,7 @@ SGLANG = Engine(
         Key(name="disable_cuda_graph", kind="boolean", flag="--disable-cuda-graph", about="No CUDA graphs."),
         TRUST_REMOTE_CODE,
     ),
-    forms=(Form.HUB, Form.HF, Form.PATH),
+    forms=(Form.HUB, Form.HF, Form.S3, Form.GS, Form.PATH),
     container_port=30000,
     image="lmsysorg/sglang:latest",
     health_path="/health",

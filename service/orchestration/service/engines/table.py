@@ -84,9 +84,9 @@ def _command(engine: Engine, request: EngineRequest, settings: Settings) -> tupl
 
 
 def _environment(engine: Engine, request: EngineRequest, settings: Settings) -> Mapping[str, str]:
-    given = settings.get("env", {})
-    configured = given if isinstance(given, Mapping) else {}
-    return {**engine.environment(request, settings), **configured, **request.env}
+    configured = settings.get("env")
+    own = engine.environment(request, settings)
+    return {**own, **configured, **request.env} if isinstance(configured, Mapping) else {**own, **request.env}
 
 
 def _seconds(settings: Settings, key: str, default: float) -> float:

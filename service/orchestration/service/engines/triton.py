@@ -93,6 +93,10 @@ TRITON = Engine(
     startup_timeout_s=900.0,
     install_hint="build tritonserver, or use a provider that runs containers",
     ready_means="every model that is to be loaded is; 400 until then",
+    notes=(
+        "The OpenAI API of Triton is another program; run it with engine `custom`. A replica has one port, so that gRPC "
+        "and metrics are off unless they are given ports, which must then be free on each machine.",
+    ),
     own_flags=(
         *("--model-repository", "--model-store", "--http-address", "--http-port", "--allow-http"),
         *("--grpc-port", "--allow-grpc", "--metrics-port", "--allow-metrics", "--model-control-mode"),
