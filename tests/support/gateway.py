@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +99,7 @@ class Api:
             return found if found["status"] in wanted else None
 
         found = await eventually(look, within_s=within_s, why=lambda: f"{deployment_id} never became {wanted}")
-        assert found is not None
-        return found
+        return dict(found)
 
     async def events(self, deployment_id: str) -> list[dict[str, Any]]:
         """What happened, oldest first."""
@@ -137,17 +136,16 @@ async def eventually(
 
 
 @asynccontextmanager
-async def running_gateway(data_dir: Path, **knobs: Any) -> AsyncIterator[Api]:
+async def running_gateway(data_dir: Path, **knobs: Any) -> AsyncGenerator[Api]:
     """A gateway in this process on free ports."""
-    settings = Settings(
-        **{"data_dir": data_dir, "grpc_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", **FAST, **knobs}
-    )
+    given: dict[str, Any] = {"grpc_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", **FAST, **knobs}
+    settings = Settings(data_dir=data_dir, **given)
     async with serving(settings) as running, _clients(running.grpc_address, running.http_address, data_dir) as api:
         yield api
 
 
 @asynccontextmanager
-async def _clients(grpc_address: str, http_address: str, data_dir: Path) -> AsyncIterator[Api]:
+async def _clients(grpc_address: str, http_address: str, data_dir: Path) -> AsyncGenerator[Api]:
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(grpc_address) as channel:
         yield Api(Rest(session, f"http://{http_address}"), channel, data_dir)
 
@@ -196,7 +194,7 @@ class GatewayProcess:
         return dict(found)
 
     @asynccontextmanager
-    async def api(self) -> AsyncIterator[Api]:
+    async def api(self) -> AsyncGenerator[Api]:
         """Start it, and have clients for it."""
         announced = await self.start()
         async with _clients(announced["grpc"], announced["http"], self.data_dir) as api:

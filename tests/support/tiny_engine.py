@@ -13,7 +13,7 @@ from pathlib import Path
 class Handler(http.server.BaseHTTPRequestHandler):
     """200 on every path, with the process id; 503 while never ready, or while the file named by --sick exists."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         sick = "--never-ready" in sys.argv or ("--sick" in sys.argv and Path(_after("--sick")).exists())
         body = str(os.getpid()).encode()
         self.send_response(503 if sick else 200)
@@ -21,7 +21,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:  # type: ignore[override]
+    def log_message(self, *_: object) -> None:
         """Requests are not what an engine prints."""
 
 

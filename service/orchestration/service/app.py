@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ async def run(settings: Settings, *, ready: Callable[[RunningApp], None] | None 
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[RunningApp]:
+async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
     """The gateway, listening and converging, for the time of the block. Raises `StartError`."""
     async with AsyncExitStack() as stack:
         parts = await _open(stack, settings)

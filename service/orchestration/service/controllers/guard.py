@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from orchestration.service.controllers.shards import ShardLeases, shard_name
@@ -19,7 +19,7 @@ class Guard:
         self._shards = shards
 
     @asynccontextmanager
-    async def write(self, deployment_id: str, actor: str) -> AsyncIterator[Transaction]:
+    async def write(self, deployment_id: str, actor: str) -> AsyncGenerator[Transaction]:
         """A transaction on a deployment's rows. Raises `LeaseLostError` when the lease is not this gateway's."""
         lease = self._shards.lease_for(deployment_id)
         if lease is None:

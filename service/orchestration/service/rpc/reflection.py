@@ -37,7 +37,7 @@ def add_reflection_v1(names: Sequence[str], server: Any) -> None:
     """Serve reflection v1 for the services of these names."""
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(_renamed().SerializeToString())
-    servicer = ReflectionServicer(names, pool=pool)
+    servicer: Any = ReflectionServicer(names, pool=pool)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

@@ -39,10 +39,10 @@ class ComputePoolManager(pools_grpc.ComputePoolManagerServiceServicer):
         _serve(self, providers.list_providers, providers.list_provider_resources)
 
     async def StreamHeartbeats(  # noqa: N802  the RPC's own name
-        self, requests: AsyncIterator[pools_pb.HeartbeatRequest], context: Context
+        self, request_iterator: AsyncIterator[pools_pb.HeartbeatRequest], context: Context
     ) -> AsyncIterator[pools_pb.HeartbeatResponse]:
         """Answer each heartbeat in order; one that is refused does not end the stream."""
-        async for request in requests:
+        async for request in request_iterator:
             try:
                 check(request)
                 yield await self._heartbeats.heartbeat(request)

@@ -58,7 +58,7 @@ class NodeUseCases:
         await joinable_pool(tx, request.pool_id, request.provider)
         found = await tx.select(Node, provider=request.provider, provider_instance_id=request.provider_instance_id)
         now = self._clock()
-        described = {
+        described: dict[str, object] = {
             "pool_id": request.pool_id,
             "gpu_type": request.gpu_type,
             "gpu_total": request.gpu_total,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -58,8 +59,8 @@ def _value(value: object) -> Value:
         case str():
             return Value(string_value=value)
         case list():
-            return Value(list_value=ListValue(values=[_value(item) for item in value]))
+            return Value(list_value=ListValue(values=[_value(item) for item in cast("list[object]", value)]))
         case Mapping():
-            return Value(struct_value=struct(value))
+            return Value(struct_value=struct(cast("Mapping[str, object]", value)))
         case _:
             raise TypeError(f"not a JSON value: {type(value).__name__}")

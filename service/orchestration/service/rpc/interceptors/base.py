@@ -24,8 +24,8 @@ class ScopedInterceptor(AsyncServerInterceptor):
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
     ) -> Any:
         """Run the next in the chain within the scope."""
-        response = method(request_or_iterator, context)
-        if isinstance(response, AsyncIterator):
+        response: Any = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
             return self._stream(response, method_name, request_or_iterator, context)
         try:
             async with self.scope(method_name, request_or_iterator, context):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
@@ -26,15 +26,15 @@ class DeadlineInterceptor(ScopedInterceptor):
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
     ) -> Any:
         """Run the next in the chain within the deadline."""
-        response = method(request_or_iterator, context)
-        if isinstance(response, AsyncIterator):
+        response: Any = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
             return response
         async with self.scope(method_name, request_or_iterator, context):
             return await response
 
     def scope(self, method: str, request: Any, context: Context) -> AbstractAsyncContextManager[Any]:
         """A timeout."""
-        remaining = context.time_remaining()
+        remaining: float | None = context.time_remaining()  # the stubs leave out that there may be none
         return asyncio.timeout(self._default_s if remaining is None else min(remaining, self._maximum_s))
 
 
@@ -49,8 +49,8 @@ class ConcurrencyInterceptor(ScopedInterceptor):
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
     ) -> Any:
         """Run the next in the chain when there is room."""
-        response = method(request_or_iterator, context)
-        if isinstance(response, AsyncIterator):
+        response: Any = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
             return self._stream(response, method_name, request_or_iterator, context)
         try:
             async with self._unary:

@@ -68,8 +68,7 @@ def _code(error: BaseException | None, context: Context) -> str:
         case asyncio.CancelledError():
             return "CANCELLED"
         case grpc.aio.AbortError():
-            code = context.code()
-            return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
+            return context.code().name
         case Exception():
             failure = failure_of(error)
             return failure.code.name if failure else "INTERNAL"
