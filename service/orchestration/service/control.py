@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import aiohttp
 
@@ -40,9 +42,12 @@ from orchestration.service.usecases.providers import ProviderUseCases
 from orchestration.service.usecases.watches import WatchUseCase
 from orchestration.store.leases import LeaseManager
 from orchestration.store.store import Store
-from orchestration.v1.compute_pools_pb2_grpc import add_ComputePoolManagerServiceServicer_to_server
-from orchestration.v1.model_deployments_pb2_grpc import add_ModelDeploymentServiceServicer_to_server
-from orchestration.v1.model_registry_pb2_grpc import add_ModelRegistryServiceServicer_to_server
+from orchestration.v1 import compute_pools_pb2_grpc, model_deployments_pb2_grpc, model_registry_pb2_grpc
+
+# protoc generates these modules without types.
+pools_grpc: Any = compute_pools_pb2_grpc
+models_grpc: Any = model_registry_pb2_grpc
+deployments_grpc: Any = model_deployments_pb2_grpc
 
 _REAP_INTERVAL_S = 10.0
 _REAP_GRACE_S = 10.0
@@ -83,9 +88,9 @@ def build_registrars(parts: Parts, managed: ManagedNodes, http_base: Callable[[]
         http_base,
     )
     return (
-        lambda server: add_ComputePoolManagerServiceServicer_to_server(pools, server),
-        lambda server: add_ModelRegistryServiceServicer_to_server(models, server),
-        lambda server: add_ModelDeploymentServiceServicer_to_server(deploys, server),
+        partial(pools_grpc.add_ComputePoolManagerServiceServicer_to_server, pools),
+        partial(models_grpc.add_ModelRegistryServiceServicer_to_server, models),
+        partial(deployments_grpc.add_ModelDeploymentServiceServicer_to_server, deploys),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from orchestration.service.errors import ExhaustedError
 from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
@@ -34,7 +34,8 @@ class DeadlineInterceptor(ScopedInterceptor):
 
     def scope(self, method: str, request: Any, context: Context) -> AbstractAsyncContextManager[Any]:
         """A timeout."""
-        remaining: float | None = context.time_remaining()  # the stubs leave out that there may be none
+        # The stubs leave out that there may be none.
+        remaining = cast("float | None", context.time_remaining())
         return asyncio.timeout(self._default_s if remaining is None else min(remaining, self._maximum_s))
 
 
