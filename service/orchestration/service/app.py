@@ -21,6 +21,7 @@ from orchestration.service.logs.store import LogStore
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.interceptors import Limits, build_interceptors
+from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
 from orchestration.service.rpc.server import GrpcServer
 from orchestration.service.settings import Settings
 from orchestration.service.usecases.managed_nodes import ManagedNodes
@@ -111,7 +112,8 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
         default_deadline_s=settings.default_deadline_s,
         max_deadline_s=settings.max_deadline_s,
     )
-    interceptors = build_interceptors(limits, metrics)
+    shutdown = ShutdownInterceptor()
+    interceptors = build_interceptors(limits, metrics, shutdown)
     http = HttpServer(settings)
     registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")
     grpc_server = GrpcServer(registrars, interceptors, max_message_bytes=settings.max_message_bytes)
@@ -122,6 +124,7 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     grpc_address = str(type(address)(address.host, port))
     await http.start(registrars, interceptors, readiness, metrics, grpc_address)
     stack.push_async_callback(http.stop)
+    stack.callback(shutdown.close)
     await readiness.check()
     _background(stack, readiness.run(), "readiness")
     return RunningApp(grpc_address, http.address)

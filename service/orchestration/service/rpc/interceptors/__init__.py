@@ -12,6 +12,7 @@ from orchestration.service.rpc.interceptors.limits import ConcurrencyInterceptor
 from orchestration.service.rpc.interceptors.recovery import RecoveryInterceptor
 from orchestration.service.rpc.interceptors.request_id import RequestIdInterceptor
 from orchestration.service.rpc.interceptors.requests import IdempotencyKeyInterceptor, ValidationInterceptor
+from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
 from orchestration.service.rpc.interceptors.telemetry import TelemetryInterceptor
 
 
@@ -25,7 +26,9 @@ class Limits:
     max_deadline_s: float = 300.0
 
 
-def build_interceptors(limits: Limits, registry: CollectorRegistry) -> Sequence[grpc.aio.ServerInterceptor]:
+def build_interceptors(
+    limits: Limits, registry: CollectorRegistry, shutdown: ShutdownInterceptor
+) -> Sequence[grpc.aio.ServerInterceptor]:
     """The list, outermost first. A call passes them in this order over every transport."""
     return (
         RecoveryInterceptor(),
@@ -33,6 +36,7 @@ def build_interceptors(limits: Limits, registry: CollectorRegistry) -> Sequence[
         TelemetryInterceptor(registry),
         DeadlineInterceptor(limits.default_deadline_s, limits.max_deadline_s),
         ConcurrencyInterceptor(limits.max_unary, limits.max_streams),
+        shutdown,
         IdempotencyKeyInterceptor(),
         ValidationInterceptor(),
     )

@@ -1,0 +1,54 @@
+"""Streams end when the gateway stops: a watch or a tail would otherwise hold the shutdown up for its whole grace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from orchestration.service.errors import UnavailableError
+from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
+
+
+class ShutdownInterceptor(ScopedInterceptor):
+    """Ends open streams with UNAVAILABLE, reason SHUTTING_DOWN, when it is told to; unary calls are left to finish."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Timeout] = set()
+        self._closing = False
+
+    async def intercept(
+        self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
+    ) -> Any:
+        """Run the next in the chain; a stream within the scope."""
+        response: Any = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
+            return self._stream(response, method_name, request_or_iterator, context)
+        return await response
+
+    def scope(self, method: str, request: Any, context: Context) -> AbstractAsyncContextManager[None]:
+        """What `close` ends."""
+        return self._endable()
+
+    @asynccontextmanager
+    async def _endable(self) -> AsyncGenerator[None]:
+        try:
+            async with asyncio.timeout(0 if self._closing else None) as timeout:
+                self._open.add(timeout)
+                try:
+                    yield
+                finally:
+                    self._open.discard(timeout)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            text = "this gateway is stopping; connect again, with the last cursor or token"
+            raise UnavailableError("SHUTTING_DOWN", text) from None
+
+    def close(self) -> None:
+        """End every open stream, and each that is opened from now on."""
+        self._closing = True
+        now = asyncio.get_running_loop().time()
+        for timeout in self._open:
+            timeout.reschedule(now)

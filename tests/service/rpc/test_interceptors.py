@@ -1,0 +1,214 @@
+"""The order of the interceptors, and what each does, on a real gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import CollectorRegistry, generate_latest
+
+from orchestration.service.errors import ExhaustedError
+from orchestration.service.rpc.interceptors import Limits, build_interceptors
+from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
+from orchestration.v1 import model_deployments_pb2 as pb
+from orchestration.v1 import model_deployments_pb2_grpc as pb_grpc
+
+SECRET = "the secret that stands in an exception"
+
+
+class Servicer(pb_grpc.ModelDeploymentServiceServicer):
+    """Handlers that do what a test needs."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.seen: list[Any] = []
+
+    async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Any) -> pb.Deployment:
+        match request.deployment_id:
+            case "boom":
+                raise RuntimeError(SECRET)
+            case "limit":
+                raise ExhaustedError("TOO_MUCH", "no more", {"limit": "1"})
+            case "wait":
+                await self.release.wait()
+            case _:
+                pass
+        return pb.Deployment(deployment_id=request.deployment_id)
+
+    async def DeployModel(self, request: pb.DeployModelRequest, context: Any) -> pb.DeployModelResponse:
+        self.seen.append(request.request_id)
+        return pb.DeployModelResponse(deployment_id="d")
+
+    async def WatchDeployments(
+        self, request: pb.WatchDeploymentsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+        yield pb.WatchDeploymentsResponse(resume_token="first")
+        await self.release.wait()
+        raise RuntimeError(SECRET)
+
+
+class Server:
+    """A server with the gateway's interceptors."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.registry = CollectorRegistry()
+        self.shutdown = ShutdownInterceptor()
+        self.servicer = Servicer()
+        self.interceptors = build_interceptors(limits, self.registry, self.shutdown)
+        self.stub: Any = None
+
+
+@asynccontextmanager
+async def serving(limits: Limits | None = None) -> AsyncGenerator[Server]:
+    made = Server(limits or Limits())
+    server = grpc.aio.server(interceptors=made.interceptors)
+    pb_grpc.add_ModelDeploymentServiceServicer_to_server(made.servicer, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        made.stub = pb_grpc.ModelDeploymentServiceStub(channel)  # type: ignore[no-untyped-call]
+        yield made
+    await server.stop(None)
+
+
+def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    """The details of a status, by type."""
+    packed = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    found: dict[str, Any] = {}
+    for item in status_pb2.Status.FromString(packed).details:  # type: ignore[arg-type]
+        name = item.TypeName().rsplit(".", 1)[1]
+        message = getattr(error_details_pb2, name)()
+        item.Unpack(message)
+        found[name] = message
+    return found
+
+
+def test_the_order() -> None:
+    names = [type(item).__name__ for item in build_interceptors(Limits(), CollectorRegistry(), ShutdownInterceptor())]
+    assert names == [
+        "RecoveryInterceptor",
+        "RequestIdInterceptor",
+        "TelemetryInterceptor",
+        "DeadlineInterceptor",
+        "ConcurrencyInterceptor",
+        "ShutdownInterceptor",
+        "IdempotencyKeyInterceptor",
+        "ValidationInterceptor",
+    ]
+
+
+async def test_an_unexpected_error_never_shows_its_text() -> None:
+    async with serving() as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="boom"))
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert SECRET not in str(caught.value)
+        info = details(caught.value)["ErrorInfo"]
+        assert info.metadata["correlation_id"] in (caught.value.details() or "")
+        assert dict(caught.value.trailing_metadata() or ())["x-request-id"] == info.metadata["correlation_id"]
+
+
+async def test_an_unexpected_error_in_a_stream_never_shows_its_text() -> None:
+    async with serving() as server:
+        server.servicer.release.set()
+        call = server.stub.WatchDeployments(pb.WatchDeploymentsRequest())
+        assert (await call.read()).resume_token == "first"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert SECRET not in str(caught.value)
+
+
+async def test_known_errors_carry_reason_and_metadata() -> None:
+    async with serving() as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="limit"))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        info = details(caught.value)["ErrorInfo"]
+        assert (info.reason, info.domain, dict(info.metadata)) == ("TOO_MUCH", "orchestration", {"limit": "1"})
+
+
+async def test_every_broken_rule_is_named() -> None:
+    async with serving() as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.DeployModel(pb.DeployModelRequest(replicas=-1, env={"1BAD": "x"}))
+        fields = {item.field for item in details(caught.value)["BadRequest"].field_violations}
+        assert fields == {"model_name", "pool_id", "replicas", "env['1BAD']"}
+
+
+async def test_the_callers_request_id_comes_back_unless_it_is_unfit() -> None:
+    async with serving() as server:
+        for sent, kept in (("abc-123", True), ("x" * 500, False), ("with space", False)):
+            call = server.stub.GetDeployment(
+                pb.GetDeploymentRequest(deployment_id="d"), metadata=(("x-request-id", sent),)
+            )
+            await call
+            given = dict(await call.trailing_metadata())["x-request-id"]
+            assert (given == sent) is kept
+            assert given
+
+
+async def test_the_idempotency_key_fills_the_request_id() -> None:
+    async with serving() as server:
+        request = pb.DeployModelRequest(model_name="m", pool_id="p")
+        await server.stub.DeployModel(request, metadata=(("idempotency-key", "k1"),))
+        assert server.servicer.seen == ["k1"]
+        request.request_id = "other"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.DeployModel(request, metadata=(("idempotency-key", "k1"),))
+        assert details(caught.value)["BadRequest"].field_violations[0].field == "request_id"
+
+
+async def test_the_default_deadline_ends_a_slow_call() -> None:
+    async with serving(Limits(default_deadline_s=0.05)) as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_more_calls_than_the_limit_are_refused_and_places_come_back() -> None:
+    async with serving(Limits(max_unary=1, max_streams=1)) as server:
+        waiting = asyncio.ensure_future(server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait")))
+        stream = server.stub.WatchDeployments(pb.WatchDeploymentsRequest())
+        await stream.read()
+        in_flight = server.registry.get_sample_value
+        while in_flight("orchestration_rpc_in_flight") != 2:
+            await asyncio.sleep(0.01)
+        for call in (
+            server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d")),
+            server.stub.WatchDeployments(pb.WatchDeploymentsRequest()).read(),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        server.servicer.release.set()
+        await waiting
+        assert (await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d"))).deployment_id == "d"
+
+
+async def test_open_streams_end_when_the_gateway_stops() -> None:
+    async with serving() as server:
+        stream = server.stub.WatchDeployments(pb.WatchDeploymentsRequest())
+        await stream.read()
+        server.shutdown.close()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert details(caught.value)["ErrorInfo"].reason == "SHUTTING_DOWN"
+        assert "RetryInfo" in details(caught.value)
+
+
+async def test_calls_are_counted_by_method_and_code() -> None:
+    async with serving() as server:
+        await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d"))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="boom"))
+        text = generate_latest(server.registry).decode()
+        method = 'method="/orchestration.v1.ModelDeploymentService/GetDeployment"'
+        assert f'orchestration_rpc_handled_total{{code="OK",{method}}} 1.0' in text
+        assert f'orchestration_rpc_handled_total{{code="INTERNAL",{method}}} 1.0' in text
