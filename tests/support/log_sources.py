@@ -41,7 +41,7 @@ async def collect(lines: AsyncIterator[LogLine], into: list[LogLine]) -> None:
 async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
     """Wait until the condition holds; fail when it does not in time."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -50,6 +50,8 @@ async def main() -> None:
             await store.append("d", "r", [line("fits"), line("x" * 10_000)], "i")
         except LogStoreError as error:
             print(error)
+        [segment] = (Path(sys.argv[1]) / "d").iterdir()
+        assert segment.read_bytes().count(b"\\n") == 2 and segment.read_bytes().endswith(b"\\n")
     try:
         await store.append("new", "r", [line("x" * 10_000)], "i")
     except LogStoreError as error:
