@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from orchestration.store.records import Record
 
@@ -79,7 +79,8 @@ class Table(Generic[R]):
         for field, wanted in equals.items():
             buckets = self._buckets.get((field,))
             if buckets is not None and isinstance(wanted, _COLLECTIONS):
-                ids = sorted(key for value in set(wanted) for key in buckets.get(value, ()))
+                values = set(cast("Iterable[object]", wanted))
+                ids = sorted(key for value in values for key in buckets.get(value, ()))
                 return ids, {name: value for name, value in equals.items() if name != field}
         return self.ids, dict(equals)
 

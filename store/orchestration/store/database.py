@@ -141,6 +141,7 @@ async def settle(work: Awaitable[T]) -> T:
         except Exception:
             break
     if cancelled is not None:
-        future.cancelled() or future.exception()  # retrieved, so that the loop does not report it as forgotten
+        if not future.cancelled():
+            future.exception()  # looked at, so that the loop does not report it as forgotten
         raise cancelled
     return future.result()

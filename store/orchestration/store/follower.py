@@ -81,7 +81,8 @@ class Follower:
     async def _pause(self) -> None:
         timeout = SQLITE_POLL_S if self._database.is_sqlite else POSTGRESQL_POLL_S
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._notified.wait(), timeout)
+            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 can lose a cancellation
+                await self._notified.wait()
         self._notified.clear()
 
     async def _changed(self, connection: AsyncConnection) -> bool:

@@ -98,6 +98,9 @@ def waves(operations: Sequence[Operation]) -> list[list[Operation]]:
             given_up.add(old)
         first = wave.get(operation.key)
         before = first.before if first is not None else operation.before
-        wave[operation.key] = Operation(before, operation.after, operation.revision)
+        if before is None and operation.after is None:
+            del wave[operation.key]  # made and deleted between two commits
+        else:
+            wave[operation.key] = Operation(before, operation.after, operation.revision)
     result.append(list(wave.values()))
     return result
