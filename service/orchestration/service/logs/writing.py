@@ -111,9 +111,10 @@ class LogWriter:
 
     def sync(self) -> None:
         """Make what was appended outlast a loss of power. Raises `LogStoreError`."""
-        if self.extent.segments:
+        segments = self.extent.segments  # looked at once: `remove` may empty it in another thread
+        if segments:
             with _translated(self.folder), suppress(FileNotFoundError):  # deleted meanwhile
-                _sync_file(self.last_segment)
+                _sync_file(segment_path(self.folder, segments[-1]))
 
     def remove(self) -> None:
         """Remove every line. Raises `LogStoreError`."""
