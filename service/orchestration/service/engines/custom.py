@@ -37,9 +37,6 @@ CUSTOM = Engine(
     install_hint="check the first word of configuration.command",
     ready_means="whatever the server means by it",
     takes_tag=True,
-    notes=(
-        "`command` is needed. It and `args` may hold `{port}`, `{host}` and `{model}`; the process also has `PORT`, `HOST` "
-        "and `MODEL` in its environment. The model may be empty.",
-    ),
+    notes="`command` is needed. The model may be empty. The health path is `/health` unless another is given.",
     rules=_rules,
 )

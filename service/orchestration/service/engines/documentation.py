@@ -25,8 +25,8 @@ A model is one of {ACCEPTED}. Numbers may be written with or without a point: `8
 _COMMON = """\
 ## Keys of every engine
 
-`command`, `args` and values of `env` may hold `{port}`, `{host}` and `{model}`, which are replaced where the replica runs.
-Flags and variables that a row sets itself cannot be given again. `PORT`, `HOST` and `MODEL` are always set.
+`command`, `args` and values of `env` may hold `{port}`, `{host}` and `{model}`, which are replaced where the replica
+runs. Flags and variables that a row sets itself cannot be given again. `PORT`, `HOST` and `MODEL` are always set.
 """
 
 
@@ -59,7 +59,7 @@ def _section(engine: Engine) -> str:
     lines = [
         f"## {engine.name}\n",
         f"{engine.title}. Ready means: {engine.ready_means}.\n",
-        *(f"{note}\n" for note in engine.notes),
+        *([f"{engine.notes}\n"] if engine.notes else []),
         f"- Loads: {', '.join(_code(form.example) for form in engine.forms)}",
         f"- Image: {images or 'none; give `image` to providers that run containers'}",
         f"- Not installed: {engine.install_hint}",

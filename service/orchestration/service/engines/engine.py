@@ -73,6 +73,6 @@ class Engine:
     takes_args: bool = True
     takes_tag: bool = False
     """Whether a hub id may be followed by a colon and a tag."""
-    notes: tuple[str, ...] = ()
+    notes: str = ""
     """What the documentation has to say besides."""
     readiness: str = "http"

@@ -106,11 +106,9 @@ LLAMACPP = Engine(
         *("-hf", "-hfr", "--hf-repo"),
     ),
     takes_tag=True,
-    notes=(
-        "Where `llama-server` is not installed and the `xllamacpp` package is, the local provider runs the server inside "
-        "that package. It takes the keys below and files only; `args` may hold no other flags then.",
-        'In the default image the program is not on the path: give `"command": ["/app/llama-server"]` to providers that '
-        "run containers.",
-    ),
+    notes="Where `llama-server` is not installed and the `xllamacpp` package is, the local provider runs the server of "
+    "that package. It takes the keys below and files only; `args` may hold no other flags then.\n\n"
+    'In the default image the program is not on the path: give `"command": ["/app/llama-server"]` to providers of '
+    "containers.",
     rules=_rules,
 )

@@ -17,9 +17,10 @@ model=$1 load=$2; shift 2; names=
 while [ "$1" != -- ]; do names="$names $1"; shift; done; shift
 command -v "$1" >/dev/null || { echo "ollama: $1 is not installed" >&2; exit 127; }
 "$@" serve & server=$!
-trap 'kill $server 2>/dev/null; wait $server; exit 0' TERM INT
+step=
+trap 'kill $server $step 2>/dev/null; wait $server; exit 0' TERM INT
 fail() { echo "ollama: $1" >&2; kill $server 2>/dev/null; wait $server; exit 1; }
-run() { "$@" </dev/null & wait $!; }
+run() { "$@" </dev/null & step=$!; wait $step; }
 until run "$@" list >/dev/null 2>&1; do
   kill -0 $server 2>/dev/null || { echo "ollama: the server ended" >&2; exit 1; }
   run sleep 0.2
@@ -142,9 +143,7 @@ OLLAMA = Engine(
     health=_health,
     takes_args=False,
     takes_tag=True,
-    notes=(
-        "`command` names the program that is Ollama; it is run by a script that serves, pulls, loads, and then gives the "
-        "model its `model_name`. `args` must be empty: `ollama serve` takes none.",
-    ),
+    notes="`command` names the program that is Ollama; a script runs it that serves, pulls, loads, and then gives the "
+    "model its `model_name`. `args` must be empty: `ollama serve` takes none.",
     readiness="ollama",
 )

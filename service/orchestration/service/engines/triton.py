@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from orchestration.service.engines.artifacts import Form, plain, problem_with
+from orchestration.service.engines.artifacts import Form, form_of, plain, problem_with
 from orchestration.service.engines.base import ConfigurationIssue, EngineRequest
 from orchestration.service.engines.engine import BATCH, EMBEDDING, INFERENCE, Engine, Settings
 from orchestration.service.engines.keys import Key
+
+_FORMS = (Form.S3, Form.GS, Form.PATH)
 
 
 def _arguments(request: EngineRequest, settings: Settings) -> tuple[str, ...]:
@@ -29,13 +31,19 @@ def _rules(request: EngineRequest, settings: Settings) -> tuple[ConfigurationIss
     del request
     issues: list[ConfigurationIssue] = []
     repository = settings.get("model_repository")
-    if isinstance(repository, str) and (problem := problem_with(repository)):
+    if isinstance(repository, str) and (problem := _problem_with_repository(repository)):
         issues.append(ConfigurationIssue(field="configuration.model_repository", description=problem))
     ports = [settings[name] for name in ("port", "grpc_port", "metrics_port") if name in settings]
     if len(set(ports)) != len(ports):
         text = "port, grpc_port and metrics_port must differ from each other"
         issues.append(ConfigurationIssue(field="configuration", description=text))
     return tuple(issues)
+
+
+def _problem_with_repository(uri: str) -> str:
+    if problem := problem_with(uri):
+        return problem
+    return "" if form_of(uri) in _FORMS else f"got {uri!r}, wants {', '.join(form.example for form in _FORMS)}"
 
 
 TRITON = Engine(
@@ -83,7 +91,7 @@ TRITON = Engine(
             about="How long it waits for requests under way when it ends.",
         ),
     ),
-    forms=(Form.S3, Form.GS, Form.PATH),
+    forms=_FORMS,
     container_port=8000,
     image="nvcr.io/nvidia/tritonserver:25.08-py3",
     health_path="/v2/health/ready",
@@ -93,10 +101,8 @@ TRITON = Engine(
     startup_timeout_s=900.0,
     install_hint="build tritonserver, or use a provider that runs containers",
     ready_means="every model that is to be loaded is; 400 until then",
-    notes=(
-        "The OpenAI API of Triton is another program; run it with engine `custom`. A replica has one port, so that gRPC "
-        "and metrics are off unless they are given ports, which must then be free on each machine.",
-    ),
+    notes="The OpenAI API of Triton is another program; run it with engine `custom`. A replica has one port, so that "
+    "gRPC and metrics are off unless they are given ports, which must then be free on each machine.",
     own_flags=(
         *("--model-repository", "--model-store", "--http-address", "--http-port", "--allow-http"),
         *("--grpc-port", "--allow-grpc", "--metrics-port", "--allow-metrics", "--model-control-mode"),

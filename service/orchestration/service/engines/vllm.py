@@ -106,6 +106,6 @@ VLLM = Engine(
     ready_means="the model is loaded: the port opens only then",
     defaults=_defaults,
     gpu_key="tensor_parallel_size",
-    notes=("Models in S3 or GCS need the `runai` extra of vLLM.",),
+    notes="Models in S3 or GCS need the `runai` extra of vLLM.",
     own_flags=("--host", "--port", "--model", "--runner"),
 )
