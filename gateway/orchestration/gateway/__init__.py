@@ -1,0 +1,32 @@
+"""A run-time transcoder: REST for any gRPC service whose methods are annotated with ``google.api.http``.
+
+    gateway = Gateway(ChannelUpstream("localhost:50051"))
+    await gateway.start()
+    gateway.install(app)
+
+It works from descriptors alone: those of this process, of reflection, or of a descriptor set.
+"""
+
+from __future__ import annotations
+
+from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.errors import GatewayError, RequestError, RuleError, UpstreamError
+from orchestration.gateway.gateway import Gateway
+from orchestration.gateway.upstream import Call, Metadata, Rpc, Upstream
+from orchestration.gateway.upstream.channel import ChannelUpstream
+from orchestration.gateway.upstream.in_process import InProcessUpstream
+
+__all__ = [
+    "Call",
+    "ChannelUpstream",
+    "Gateway",
+    "GatewayConfig",
+    "GatewayError",
+    "InProcessUpstream",
+    "Metadata",
+    "RequestError",
+    "Rpc",
+    "RuleError",
+    "Upstream",
+    "UpstreamError",
+]

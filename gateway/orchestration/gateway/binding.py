@@ -1,0 +1,180 @@
+"""Requests: from path, query and body to the wire bytes of one message."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from orchestration.gateway.codec import Codec, CodecError
+from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.diagnosis import find_violations
+from orchestration.gateway.errors import RequestError, RuleError, Violation, invalid
+from orchestration.gateway.fieldpath import FieldPath, OneofChoice, merge, put
+from orchestration.gateway.jsontext import JsonReader
+from orchestration.gateway.pathvars import PathVariable, compile_variables
+from orchestration.gateway.query import QueryBinder
+from orchestration.gateway.schema import HTTP_BODY, HttpRule, find_field
+from orchestration.gateway.template import Template
+from orchestration.gateway.values import JsonValue
+
+Fixed = Sequence[tuple[FieldPath, JsonValue]]
+"""Fields that the path gives, and their values."""
+
+
+class MessageEncoder:
+    """JSON values to wire bytes of one message, with an answer of 400 for what does not fit."""
+
+    def __init__(self, message: Descriptor, codec: Codec) -> None:
+        self._message = message
+        self._codec = codec
+        self._encode: Final[Callable[[JsonValue], bytes]] = codec.message(message.full_name).encode
+
+    def encode(self, value: JsonValue) -> bytes:
+        """Wire bytes. Raises `RequestError` with the JSON path of all that is wrong."""
+        try:
+            return self._encode(value)
+        except CodecError as error:
+            raise invalid("INVALID_FIELD", find_violations(self._message, value, self._fits)) from error
+
+    def same(self, field: FieldPath, one: JsonValue, other: JsonValue) -> bool:
+        """Whether two JSON values mean the same at a field."""
+        values: tuple[dict[str, JsonValue], dict[str, JsonValue]] = ({}, {})
+        put(values[0], field.names, one)
+        put(values[1], field.names, other)
+        return self.encode(values[0]) == self.encode(values[1])
+
+    def _fits(self, message: Descriptor, value: JsonValue) -> bool:
+        try:
+            self._codec.message(message.full_name).encode(value)
+        except CodecError:
+            return False
+        return True
+
+
+class RequestBinder:
+    """Binds the requests of one http rule. Raises `RuleError` for a rule that does not fit its message."""
+
+    def __init__(
+        self, message: Descriptor, rule: HttpRule, template: Template, codec: Codec, config: GatewayConfig
+    ) -> None:
+        self._message = message
+        self._encoder = MessageEncoder(message, codec)
+        self._variables: tuple[PathVariable, ...] = compile_variables(template, message)
+        self._body = rule.body
+        self._body_field = None if rule.body in ("", "*") else _body_field(message, rule.body)
+        path_fields = [variable.field for variable in self._variables]
+        if any(field.names[0] == rule.body for field in path_fields):
+            raise RuleError(f"{rule.body} is bound to the body and to the path")
+        self._query = QueryBinder(message, path_fields, rule.body, config)
+        body_type = message if self._body_field is None else self._body_field.message_type
+        self._reader = JsonReader(body_type)
+        self._frames = self._reader if self._body_field is None else JsonReader(message)
+        self.takes_body: Final = bool(rule.body)
+        """Whether requests may have a body."""
+        self.takes_raw_body: Final = self.takes_body and body_type is not None and body_type.full_name == HTTP_BODY
+        """Whether the body is a google.api.HttpBody: any bytes of any type."""
+
+    def bind(self, raw: Sequence[str], segments: Sequence[str], query: str, body: bytes, content_type: str) -> bytes:
+        """The request message.
+
+        Args:
+            raw: The path's segments as sent, without the verb.
+            segments: The same percent-decoded.
+            query: As sent.
+            body: Empty for none.
+            content_type: Of the body; only HttpBody keeps it.
+
+        Raises:
+            RequestError: With the path of each field that is wrong.
+        """
+        if self._body == "*":
+            value = self._read_whole(body, content_type)
+            if query:
+                self._query.bind(query, {})
+            if self._variables:
+                value = self._with_fixed(value, self._read_path(raw, segments))
+            return self._encoder.encode(value)
+        bound: dict[str, JsonValue] = {}
+        choices: tuple[OneofChoice, ...] = ()
+        if self._body_field is not None and body:
+            bound[self._body_field.name] = self._read_field(body, content_type)
+            choices = _choices(self._body_field)
+        for variable in self._variables:
+            put(bound, variable.field.names, variable.read(raw, segments))
+        if query or choices:
+            self._query.bind(query, bound, choices)
+        return self._encoder.encode(bound)
+
+    def bind_first(self, raw: Sequence[str], segments: Sequence[str], query: str) -> Callable[[bytes], bytes]:
+        """What turns the first message of a client's stream into wire bytes: it gets the path and the query too.
+
+        Raises:
+            RequestError: For a bad path or query; the function raises it for a bad message.
+        """
+        fixed = self._read_path(raw, segments)
+        given: dict[str, JsonValue] = {}
+        if query:
+            self._query.bind(query, given)
+
+        def read(frame: bytes) -> bytes:
+            value = self._frames.read(frame)
+            for name, each in given.items():
+                if isinstance(value, dict) and self._holds(value, name):
+                    raise invalid("INVALID_FIELD", [Violation(name, "is in the query and in the message")])
+                if isinstance(value, dict):
+                    value[name] = each
+            return self._encoder.encode(self._with_fixed(value, fixed))
+
+        return read
+
+    def bind_next(self, frame: bytes) -> bytes:
+        """A later message of a client's stream. Raises `RequestError`."""
+        return self._encoder.encode(self._frames.read(frame))
+
+    def _holds(self, value: dict[str, JsonValue], name: str) -> bool:
+        field = self._message.fields_by_name[name]
+        return field.name in value or field.json_name in value
+
+    def _read_path(self, raw: Sequence[str], segments: Sequence[str]) -> Fixed:
+        return [(variable.field, variable.read(raw, segments)) for variable in self._variables]
+
+    def _read_whole(self, body: bytes, content_type: str) -> JsonValue:
+        if self.takes_raw_body:
+            return _raw(body, content_type)
+        return self._reader.read(body) if body else {}
+
+    def _read_field(self, body: bytes, content_type: str) -> JsonValue:
+        return _raw(body, content_type) if self.takes_raw_body else self._reader.read(body)
+
+    def _with_fixed(self, value: JsonValue, fixed: Fixed) -> JsonValue:
+        """The caller's message with the fields of the path. A field may be in both if it is the same in both."""
+        for field, leaf in fixed:
+            there = merge(self._message, value, field, leaf)
+            if there is not None and not self._encoder.same(field, there, leaf):
+                raise _differs(field, there, leaf)
+        return value
+
+
+def _body_field(message: Descriptor, name: str) -> FieldDescriptor:
+    field = find_field(message, name)
+    if field is None:
+        hint = "; a body is a field of the request itself" if "." in name else ""
+        raise RuleError(f"body {name!r}: {message.full_name} has no such field{hint}")
+    return field
+
+
+def _choices(field: FieldDescriptor) -> tuple[OneofChoice, ...]:
+    oneof = field.containing_oneof
+    return () if oneof is None or len(oneof.fields) == 1 else (((oneof.name,), field.name),)
+
+
+def _raw(body: bytes, content_type: str) -> JsonValue:
+    return {"content_type": content_type, "data": base64.b64encode(body).decode()}
+
+
+def _differs(field: FieldPath, there: JsonValue, leaf: JsonValue) -> RequestError:
+    text = f"is {leaf!r} in the path and {there!r} in the body"
+    return invalid("INVALID_FIELD", [Violation(".".join(field.names), text)])

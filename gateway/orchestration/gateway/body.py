@@ -1,0 +1,88 @@
+"""Request bodies: read within their limit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_exceptions import HTTPException
+
+from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.negotiation import check_content_type
+
+_ENCODINGS: Final = frozenset({"gzip", "deflate", "identity", ""})
+"""Content codings that aiohttp undoes while it reads."""
+
+
+async def read_body(request: web.Request, limit: int, *, any_type: bool) -> bytes:
+    """The whole body, decompressed. Raises `RequestError` for one too long, broken, or of a type not taken.
+
+    Args:
+        request: The request.
+        limit: Most bytes, after decompression.
+        any_type: Whether the body need not be JSON.
+    """
+    if not request.body_exists:
+        return b""
+    encoding = request.headers.get("Content-Encoding", "").lower()
+    if encoding not in _ENCODINGS:
+        raise _unknown_encoding(encoding)
+    if not encoding and (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = await _read(request, limit)
+    if body and not any_type:
+        check_content_type(request.headers.get("Content-Type", ""))
+    return body
+
+
+async def refuse_body(request: web.Request) -> None:
+    """Raises `RequestError` when there is a body, for a route that takes none."""
+    if not request.body_exists:
+        return
+    if request.content_length or await _read(request, 0, refused=True):
+        text = "this method takes no body: send its fields in the path and in the query"
+        raise invalid("UNEXPECTED_BODY", [Violation("body", text)])
+
+
+async def _read(request: web.Request, limit: int, *, refused: bool = False) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := await request.content.readany():
+            size += len(chunk)
+            if size > limit:
+                if refused:
+                    return chunk
+                raise _too_large(limit)
+            chunks.append(chunk)
+    except (HttpProcessingError, ClientPayloadError, HTTPException) as error:
+        raise invalid("INVALID_BODY", [Violation("body", f"cannot be read: {_reason(error)}")]) from error
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, HttpProcessingError) else str(error)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
+        413,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "BODY_TOO_LARGE",
+        f"the body is longer than {limit} bytes",
+        metadata={"max_body_bytes": str(limit)},
+        headers={"Connection": "close"},
+    )
+
+
+def _unknown_encoding(encoding: str) -> RequestError:
+    return RequestError(
+        415,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "UNSUPPORTED_ENCODING",
+        f"Content-Encoding: {encoding} is not supported: send gzip, deflate or none",
+        metadata={"content_encoding": encoding},
+        headers={"Accept-Encoding": "gzip, deflate"},
+    )

@@ -1,0 +1,191 @@
+"""The gateway: annotated RPCs of an upstream, served as REST by aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import grpc
+from aiohttp import web
+
+from orchestration.gateway.codec import Codec
+from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.cors import Cors
+from orchestration.gateway.errorbody import ErrorWriter
+from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.headers import REQUEST_ID, new_request_id, request_id_of
+from orchestration.gateway.pathvars import split_path
+from orchestration.gateway.routes import Route, RouteTable, compile_routes
+from orchestration.gateway.routing import ANY_METHOD, RouteTree
+from orchestration.gateway.serving import Server, Target
+from orchestration.gateway.sockets import is_upgrade
+from orchestration.gateway.upstream import Upstream
+
+_CATCH_ALL: Final = "/{target:(?s:.*)}"
+
+
+class Gateway:
+    """Transcodes REST to the RPCs of an upstream.
+
+    Args:
+        upstream: Where the RPCs are.
+        services: Full names of the services to serve; None: all of the upstream. Methods without an http rule are
+            left out.
+        config: Limits and choices.
+    """
+
+    def __init__(
+        self, upstream: Upstream, services: Sequence[str] | None = None, config: GatewayConfig | None = None
+    ) -> None:
+        self._upstream = upstream
+        self._services = services
+        self._config = config or GatewayConfig()
+        self._cors = Cors(self._config.cors_origins)
+        self._table: RouteTable | None = None
+        self._server: Server | None = None
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Connect, and compile the routes.
+
+        Raises:
+            RuleError: For an http rule that cannot be served, naming its method.
+            UpstreamError: When the upstream's descriptors cannot be had.
+        """
+        await self._upstream.start()
+        codec = Codec(self._upstream.descriptors(), ignore_unknown=self._config.unknown_json == "ignore")
+        self._table = await compile_routes(self._upstream, self._services, codec, self._config)
+        self._server = Server(self._config, ErrorWriter(codec, self._config), self._cors)
+
+    async def close(self) -> None:
+        """Let go of the upstream."""
+        await self._upstream.close()
+
+    @property
+    def routes(self) -> list[tuple[str, str, str, str, str]]:
+        """HTTP method, template, full name of the RPC, body and response_body of each route, in the protos' order."""
+        return [
+            (route.rule.http_method, route.rule.path, route.method.full_name, route.rule.body, route.rule.response_body)
+            for route in self._started().routes
+        ]
+
+    def install(self, app: web.Application) -> None:
+        """Serve every path of an application that it has no route of its own for.
+
+        Call it after `start`, and after the application's own routes were added. The runner must be made with
+        ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone. Streams are ended when the
+        application shuts down, and the upstream is closed when it is cleaned up.
+        """
+        self._started()
+        app.router.add_route("*", _CATCH_ALL, self._handle)
+        app.on_shutdown.append(self._end_streams)
+        app.on_cleanup.append(self._clean_up)
+
+    def _started(self) -> RouteTable:
+        if self._table is None:
+            raise RuntimeError("the gateway was not started: await start() first")
+        return self._table
+
+    async def _end_streams(self, _: web.Application) -> None:
+        streams = list(self._streams)
+        for task in streams:
+            task.cancel()
+        if streams:
+            await asyncio.wait(streams, timeout=1.0)
+
+    async def _clean_up(self, _: web.Application) -> None:
+        await self.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        server, table = self._server, self._table
+        assert server is not None
+        assert table is not None
+        request_id = ""
+        try:
+            request_id = request_id_of(request)
+            upgrade = is_upgrade(request)
+            target = _find(table.sockets if upgrade else table.requests, request, upgrade=upgrade)
+            if target is None:
+                return self._unmatched(table, request, request_id)
+            if not target.route.streaming:
+                return await server.unary(request, target, request_id)
+            return await self._stream(server, request, target, request_id, upgrade=upgrade)
+        except (RequestError, UpstreamError) as error:
+            return server.failure(request, error, request_id or new_request_id())
+
+    async def _stream(
+        self, server: Server, request: web.Request, target: Target, request_id: str, *, upgrade: bool
+    ) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            if upgrade:
+                return await server.socket(request, target, request_id)
+            return await server.stream(request, target, request_id)
+        finally:
+            self._streams.discard(task)
+
+    def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
+        """Answer OPTIONS; raise for a path or a method that has no route."""
+        _, segments, verb = _split(request.rel_url.raw_path)
+        methods = table.requests.methods(segments, verb)
+        if not methods:
+            _no_route(request)
+        allowed = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set[str]())
+        if request.method != "OPTIONS":
+            _wrong_method(request, allowed)
+        headers = {REQUEST_ID: request_id, **self._cors.preflight(request, allowed)}
+        return web.Response(status=204, headers=headers)
+
+
+def _find(tree: RouteTree[Route], request: web.Request, *, upgrade: bool) -> Target | None:
+    path = request.rel_url.raw_path
+    method = request.method
+    if not upgrade:
+        exact = tree.find_exact(method, path)
+        if exact is not None:
+            return Target(exact, (), ())
+    raw, segments, verb = _split(path)
+    found = tree.find(method, segments, verb)
+    if found is None:
+        return None
+    route, took_verb = found
+    if took_verb:
+        assert verb is not None
+        without = raw[-1][: -len(verb) - 1]
+        raw = [*raw[:-1], without]
+        segments = raw if "%" not in path else split_path("/" + "/".join(raw))[1]
+    return Target(route, raw, segments)
+
+
+def _split(path: str) -> tuple[list[str], list[str], str | None]:
+    """Segments as sent and as decoded, and the verb that the last one may end with."""
+    raw, segments = split_path(path)
+    if not raw or ":" not in raw[-1]:
+        return raw, segments, None
+    return raw, segments, raw[-1].rpartition(":")[2]
+
+
+def _no_route(request: web.Request) -> NoReturn:
+    path = request.rel_url.raw_path
+    raise RequestError(
+        404,
+        grpc.StatusCode.NOT_FOUND,
+        "ROUTE_NOT_FOUND",
+        f"no method is served at {path}",
+        metadata={"method": request.method, "path": path},
+    )
+
+
+def _wrong_method(request: web.Request, allowed: set[str]) -> NoReturn:
+    known = ", ".join(sorted(allowed - {ANY_METHOD}))
+    raise RequestError(
+        405,
+        grpc.StatusCode.UNIMPLEMENTED,
+        "METHOD_NOT_ALLOWED",
+        f"{request.method} is not served at {request.rel_url.raw_path}; there are: {known}",
+        metadata={"method": request.method, "path": request.rel_url.raw_path, "allow": known},
+        headers={"Allow": known},
+    )

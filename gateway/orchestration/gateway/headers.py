@@ -1,0 +1,166 @@
+"""Request headers: what becomes metadata of the RPC, its deadline, and the caller's addresses."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.upstream import Call
+
+REQUEST_ID: Final = "X-Request-Id"
+
+_FORWARDED: Final = frozenset({"authorization", "traceparent", "tracestate", "idempotency-key"})
+_PREFIX: Final = "grpc-metadata-"
+_OWN: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"})
+"""Keys that the gateway itself vouches for."""
+
+_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+class HeaderReader:
+    """Makes a `Call` of a request's headers."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._default_timeout = config.default_timeout_s
+        self._max_timeout = config.max_timeout_s
+        self._proxies = [ipaddress.ip_network(network) for network in config.trusted_proxies]
+
+    def read(self, request: web.Request, request_id: str, *, streaming: bool, token: str | None = None) -> Call:
+        """What goes with the RPC. Raises `RequestError` naming the header that is wrong.
+
+        Args:
+            request: The request.
+            request_id: Its id, as `request_id_of` gave it.
+            streaming: Streams have no default deadline.
+            token: A bearer token that came by other ways than the header.
+        """
+        metadata: list[tuple[str, str | bytes]] = [("x-request-id", request_id)]
+        headers = request.headers
+        for name, value in headers.items():
+            key = _metadata_key(name)
+            if key:
+                metadata.append((key, _metadata_value(name, key, value)))
+        if token is not None:
+            metadata.append(("authorization", f"Bearer {token}"))
+        remote = request.remote or ""
+        self._forwarded(request, remote, metadata)
+        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), _peer(request, remote))
+
+    def _forwarded(self, request: web.Request, remote: str, metadata: list[tuple[str, str | bytes]]) -> None:
+        """Who called, by which name; what a proxy says counts only if it is trusted."""
+        told = request.headers if self._proxies and self._trusts(remote) else None
+        came_by = "" if told is None else ", ".join(told.getall("X-Forwarded-For", ()))
+        host = request.headers.get("Host", "") if told is None else told.get("X-Forwarded-Host", request.host)
+        proto = "https" if request.secure else "http"
+        if told is not None:
+            proto = told.get("X-Forwarded-Proto", proto)
+        metadata.append(("x-forwarded-for", f"{came_by}, {remote}" if came_by else remote))
+        metadata.append(("x-forwarded-host", host))
+        metadata.append(("x-forwarded-proto", proto))
+
+    def _trusts(self, remote: str) -> bool:
+        try:
+            address = ipaddress.ip_address(remote)
+        except ValueError:  # a Unix socket has no address
+            return False
+        return any(address in network for network in self._proxies)
+
+    def _timeout(self, headers: CIMultiDictProxy[str], *, streaming: bool) -> float | None:
+        asked = [
+            read(headers[name])
+            for name, read in (("X-Request-Timeout", _read_seconds), ("Grpc-Timeout", _read_grpc_timeout))
+            if name in headers
+        ]
+        if asked:
+            return min(asked) if self._max_timeout is None else min(*asked, self._max_timeout)
+        if streaming:
+            return None
+        return self._default_timeout if self._default_timeout is not None else self._max_timeout
+
+
+def request_id_of(request: web.Request) -> str:
+    """The request's id: the caller's, else a new one. Raises `RequestError` for one that is no id."""
+    given = request.headers.get(REQUEST_ID)
+    if given is None:
+        return new_request_id()
+    if _ID.fullmatch(given) is None:
+        raise _bad_header(REQUEST_ID, "expected 1 to 128 printable ASCII characters without spaces")
+    return given
+
+
+def new_request_id() -> str:
+    """128 random bits."""
+    return os.urandom(16).hex()
+
+
+@lru_cache(maxsize=1024)
+def _metadata_key(name: str) -> str:
+    """The metadata key of a header; empty for one that is not passed on. Raises `RequestError`."""
+    lower = name.lower()
+    if lower in _FORWARDED:
+        return lower
+    if not lower.startswith(_PREFIX):
+        return ""
+    key = lower[len(_PREFIX) :]
+    if _KEY.fullmatch(key) is None:
+        raise _bad_header(name, "the rest of the name is no metadata key")
+    if key.startswith("grpc-") or key in _OWN:
+        raise _bad_header(name, f"{key} is set by the gateway alone")
+    return key
+
+
+def _metadata_value(name: str, key: str, value: str) -> str | bytes:
+    if key.endswith("-bin"):
+        try:
+            return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            raise _bad_header(name, "expected base64") from None
+    if _VALUE.fullmatch(value) is None:
+        raise _bad_header(name, "expected printable ASCII")
+    return value
+
+
+def _read_seconds(text: str) -> float:
+    if _SECONDS.fullmatch(text) is None or float(text) <= 0:
+        raise _bad_header("X-Request-Timeout", f"expected seconds greater than 0, such as 1.5, got {text!r}")
+    return float(text)
+
+
+def _read_grpc_timeout(text: str) -> float:
+    found = _GRPC_TIMEOUT.fullmatch(text)
+    if found is None:
+        raise _bad_header("Grpc-Timeout", f"expected 1 to 8 digits and one of H M S m u n, such as 250m, got {text!r}")
+    return int(found.group(1)) * _UNIT_S[found.group(2)]
+
+
+def _peer(request: web.Request, remote: str) -> str:
+    address: object = request.transport.get_extra_info("peername") if request.transport is not None else None
+    if not isinstance(address, tuple):
+        return "unix:"
+    port: object = address[1]
+    return f"ipv6:[{remote}]:{port}" if ":" in remote else f"ipv4:{remote}:{port}"
+
+
+def _bad_header(name: str, description: str) -> RequestError:
+    return invalid("INVALID_HEADER", [Violation(name, description)], {"header": name})
+
+
+def names_host(origin: str, hosts: Sequence[str]) -> bool:
+    """Whether an Origin header names one of these hosts, scheme aside."""
+    return origin.partition("://")[2].lower() in {host.lower() for host in hosts}

@@ -1,0 +1,95 @@
+"""JSON texts, read strictly: no key twice, no NaN, UTF-8 alone; errors say where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor
+
+from orchestration.gateway.diagnosis import Pairs, find_duplicates
+from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.values import JsonValue
+
+
+class JsonReader:
+    """Reads the JSON of one message type, or without a message that of a scalar.
+
+    A field may be spelt in two ways, so that twice the same field is more than twice the same key. While parsing only
+    the names are looked at, whatever object they stand in; where that raises a suspicion, the schema decides.
+    """
+
+    def __init__(self, message: Descriptor | None) -> None:
+        self._message = message
+        self._proto_names: Final[Mapping[str, str]] = _second_spellings(message)
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_refuse_constant)
+
+    def read(self, data: bytes) -> JsonValue:
+        """Parse a text. Raises `RequestError` with the line, the column and the byte offset, or with the JSON path."""
+        text = _decode_utf8(data)
+        try:
+            return self._decoder.decode(text)  # type: ignore[no-any-return]
+        except _SuspicionError:
+            return self._read_again(text)
+        except json.JSONDecodeError as error:
+            raise _syntax_error(text, error) from error
+        except RecursionError:
+            raise invalid("JSON_TOO_DEEP", [Violation("", "the JSON is nested too deeply")]) from None
+        except ValueError as error:
+            raise invalid("JSON_INVALID", [Violation("", f"invalid JSON: {error}")]) from error
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise _SuspicionError
+        if not self._proto_names.keys().isdisjoint(result):
+            for name in self._proto_names.keys() & result.keys():
+                if self._proto_names[name] in result:
+                    raise _SuspicionError
+        return result
+
+    def _read_again(self, text: str) -> JsonValue:
+        tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
+        violations = find_duplicates(self._message, tree, "")
+        if violations:
+            raise invalid("JSON_DUPLICATE_FIELD", violations)
+        return json.loads(text, parse_constant=_refuse_constant)  # type: ignore[no-any-return]
+
+
+class _SuspicionError(Exception):
+    """Some object may name a field twice."""
+
+
+def _refuse_constant(name: str) -> JsonValue:
+    raise ValueError(f'{name} is no JSON number; write it as the string "{name}"')
+
+
+def _second_spellings(message: Descriptor | None) -> dict[str, str]:
+    """JSON names that differ from the proto names, of the message and all that it reaches."""
+    names: dict[str, str] = {}
+    seen: set[str] = set()
+    waiting = [] if message is None else [message]
+    while waiting:
+        current = waiting.pop()
+        if current.full_name in seen:
+            continue
+        seen.add(current.full_name)
+        names.update((each.json_name, each.name) for each in current.fields if each.json_name != each.name)
+        waiting.extend(each.message_type for each in current.fields if each.message_type is not None)
+    return names
+
+
+def _decode_utf8(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        text = f"the body is not UTF-8: byte {error.start} is {data[error.start]:#04x}"
+        raise invalid("JSON_INVALID", [Violation("", text)], {"offset": str(error.start)}) from error
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> RequestError:
+    offset = len(text[: error.pos].encode())
+    where = {"line": str(error.lineno), "column": str(error.colno), "offset": str(offset)}
+    said = f"invalid JSON at line {error.lineno}, column {error.colno} (byte {offset}): {error.msg}"
+    return invalid("JSON_INVALID", [Violation("", said)], where)

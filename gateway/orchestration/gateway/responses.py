@@ -1,0 +1,76 @@
+"""Answers of RPCs: from wire bytes to what HTTP carries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import grpc
+from google.api import httpbody_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from orchestration.gateway.codec import Codec, CodecError
+from orchestration.gateway.errors import RuleError, UpstreamError
+from orchestration.gateway.negotiation import JSON
+from orchestration.gateway.schema import HTTP_BODY
+
+log = logging.getLogger(__name__)
+
+CURSORS: Final = ("cursor", "resume_token")
+"""Names of string fields that name a place in a stream."""
+_CURSOR_DEPTH: Final = 3
+
+
+class ResponseEncoder:
+    """Turns the answers of one http rule into their bodies. Raises `RuleError` for an unknown `response_body`."""
+
+    def __init__(self, message: Descriptor, response_body: str, codec: Codec) -> None:
+        self._codec = codec.message(message.full_name)
+        self._field = response_body
+        self._name = message.full_name
+        sent: Descriptor | None = message
+        if response_body:
+            field = message.fields_by_name.get(response_body)
+            if field is None:
+                raise RuleError(f"response_body {response_body!r}: {message.full_name} has no such field")
+            sent = None if field.is_repeated else field.message_type
+        self.is_raw: Final = sent is not None and sent.full_name == HTTP_BODY
+        """Whether the answer is a google.api.HttpBody: any bytes of any type."""
+        self.cursor: Final = None if sent is None else next(_cursors(sent), None)
+        """Names that lead to the string in an answer that names its place in a stream."""
+
+    def encode(self, wire: bytes) -> str:
+        """The answer as JSON. Raises `UpstreamError` (INTERNAL) for bytes that are no such message."""
+        try:
+            return self._codec.decode_field(wire, self._field) if self._field else self._codec.decode(wire)
+        except CodecError as error:
+            raise self._malformed(error) from error
+
+    def encode_raw(self, wire: bytes) -> tuple[bytes, str]:
+        """The bytes of an HttpBody, and their media type."""
+        try:
+            body = httpbody_pb2.HttpBody.FromString(self._codec.field_bytes(wire, self._field) if self._field else wire)
+        except ValueError as error:
+            raise self._malformed(error) from error
+        return body.data, body.content_type or "application/octet-stream"
+
+    def encode_body(self, wire: bytes) -> tuple[bytes, str]:
+        """The answer's body, and its media type."""
+        return self.encode_raw(wire) if self.is_raw else (self.encode(wire).encode(), JSON)
+
+    def _malformed(self, error: ValueError) -> UpstreamError:
+        log.error("the upstream's answer is no %s: %s", self._name, error)
+        return UpstreamError(grpc.StatusCode.INTERNAL.value[0], "The service's answer could not be read.")
+
+
+def _cursors(message: Descriptor, depth: int = 1) -> Iterator[tuple[str, ...]]:
+    """Paths to strings named as cursors are, the shallow ones first."""
+    for name in CURSORS:
+        field = message.fields_by_name.get(name)
+        if field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated:
+            yield (name,)
+    if depth < _CURSOR_DEPTH:
+        for field in message.fields:
+            if field.message_type is not None and not field.is_repeated:
+                yield from ((field.name, *rest) for rest in _cursors(field.message_type, depth + 1))

@@ -1,0 +1,165 @@
+"""One request on its route: bound, called, answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+from aiohttp import web
+
+from orchestration.gateway.body import read_body, refuse_body
+from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.cors import Cors
+from orchestration.gateway.errorbody import ErrorWriter, dump
+from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.headers import REQUEST_ID, HeaderReader
+from orchestration.gateway.negotiation import EVENT_STREAM, JSON, check_accepts_json, choose_stream_type
+from orchestration.gateway.routes import Route
+from orchestration.gateway.sockets import BEARER, ClientFrames, bearer_token, serve_socket, single
+from orchestration.gateway.streams import (
+    LAST_EVENT_ID,
+    EventStream,
+    JsonLines,
+    RawChunks,
+    StreamFormat,
+    resume_query,
+    serve_stream,
+)
+from orchestration.gateway.values import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A route, and the path that led to it."""
+
+    route: Route
+    raw: Sequence[str]
+    """Segments as sent, without the verb."""
+    segments: Sequence[str]
+    """The same percent-decoded."""
+
+
+class Server:
+    """Serves requests whose route is known. All that it raises is `RequestError` or `UpstreamError`."""
+
+    def __init__(self, config: GatewayConfig, errors: ErrorWriter, cors: Cors) -> None:
+        self._config = config
+        self._errors = errors
+        self._cors = cors
+        self._headers = HeaderReader(config)
+
+    async def unary(self, request: web.Request, target: Target, request_id: str) -> web.Response:
+        """Answer a call without streams."""
+        route = target.route
+        if not route.encoder.is_raw:
+            _check_accept(request)
+        message = await self._bind(request, target, request.rel_url.raw_query_string)
+        call = self._headers.read(request, request_id, streaming=False)
+        body, content_type = route.encoder.encode_body(await route.rpc.unary(message, call))
+        return web.Response(body=body, headers=self._answer(request, request_id, content_type))
+
+    async def stream(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
+        """Answer a server's stream over plain HTTP."""
+        route = target.route
+        if route.client_streaming:
+            _upgrade_required(route)
+        form = _form(request, route)
+        query = request.rel_url.raw_query_string
+        resumed = request.headers.get(LAST_EVENT_ID)
+        if resumed and route.resumes_at is not None:
+            query = resume_query(query, route.resumes_at, resumed)
+        message = await self._bind(request, target, query)
+        call = self._headers.read(request, request_id, streaming=True)
+        headers = self._answer(request, request_id, form.content_type(None))
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
+        return await serve_stream(
+            request,
+            route.rpc.stream(single(message), call),
+            form,
+            headers,
+            self._tell,
+            start_s=self._config.stream_start_s,
+            keepalive_s=self._config.keepalive_s,
+        )
+
+    async def socket(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
+        """Answer a stream over a WebSocket."""
+        if not self._cors.lets_socket(request):
+            _origin_refused(request)
+        route, query = target.route, request.rel_url.raw_query_string
+        call = self._headers.read(request, request_id, streaming=True, token=bearer_token(request))
+        if route.client_streaming or route.binder.takes_body:
+            first = route.binder.bind_first(target.raw, target.segments, query)
+            frames = ClientFrames([first, route.binder.bind_next], only=None if route.client_streaming else 1)
+            requests = aiter(frames)
+        else:
+            frames = ClientFrames([route.binder.bind_next], only=0)
+            requests = single(route.binder.bind(target.raw, target.segments, query, b"", ""))
+        socket = web.WebSocketResponse(
+            heartbeat=self._config.keepalive_s, max_msg_size=self._config.max_body_bytes, protocols=(BEARER,)
+        )
+        socket.headers.update(self._answer(request, request_id))
+        messages = route.rpc.stream(requests, call)
+        return await serve_socket(request, socket, messages, frames, route.encoder.encode, self._tell)
+
+    def failure(self, request: web.Request, error: RequestError | UpstreamError, request_id: str) -> web.Response:
+        """Answer with an error."""
+        status, body, headers = self._errors.write(error)
+        return web.Response(
+            status=status, body=dump(body), headers={**self._answer(request, request_id, JSON), **headers}
+        )
+
+    async def _bind(self, request: web.Request, target: Target, query: str) -> bytes:
+        binder = target.route.binder
+        if not binder.takes_body:
+            await refuse_body(request)
+            return binder.bind(target.raw, target.segments, query, b"", "")
+        body = await read_body(request, self._config.max_body_bytes, any_type=binder.takes_raw_body)
+        return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
+
+    def _answer(self, request: web.Request, request_id: str, content_type: str = "") -> dict[str, str]:
+        headers = {REQUEST_ID: request_id}
+        if content_type:
+            headers["Content-Type"] = content_type
+        return {**headers, **self._cors.headers(request)} if self._cors.enabled else headers
+
+    def _tell(self, error: RequestError | UpstreamError) -> dict[str, JsonValue]:
+        return self._errors.write(error)[1]
+
+
+def _check_accept(request: web.Request) -> None:
+    accept = request.headers.get("Accept")
+    if accept is not None and accept not in ("*/*", JSON):
+        check_accepts_json(accept)
+
+
+def _form(request: web.Request, route: Route) -> StreamFormat:
+    if route.encoder.is_raw:
+        return RawChunks(route.encoder)
+    accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
+    return EventStream(route.encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(route.encoder)
+
+
+def _upgrade_required(route: Route) -> NoReturn:
+    raise RequestError(
+        426,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "UPGRADE_REQUIRED",
+        f"{route.method.full_name} takes a stream of messages: open a WebSocket, and send each message as a text frame",
+        metadata={"method": route.method.full_name},
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
+
+
+def _origin_refused(request: web.Request) -> NoReturn:
+    origin = request.headers.get("Origin", "")
+    raise RequestError(
+        403,
+        grpc.StatusCode.PERMISSION_DENIED,
+        "ORIGIN_NOT_ALLOWED",
+        f"pages of {origin} may not open a WebSocket here",
+        metadata={"origin": origin},
+    )

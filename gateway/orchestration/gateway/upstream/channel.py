@@ -1,0 +1,124 @@
+"""RPCs served behind a gRPC channel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from orchestration.gateway.errors import UpstreamError
+from orchestration.gateway.upstream import Call, Rpc, method_path
+from orchestration.gateway.upstream.context import STATUS_DETAILS
+from orchestration.gateway.upstream.reflection import reflect
+
+_LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
+"""How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+
+
+class ChannelUpstream:
+    """A gRPC server as an upstream.
+
+    Args:
+        target: As `grpc.aio.insecure_channel` takes it, such as ``localhost:50051`` or ``unix:/run/api.sock``.
+        descriptor_set: A FileDescriptorSet, or one serialized, with all imports; None: ask by reflection.
+        credentials: For TLS; None: plain text.
+        options: Arguments of the channel.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        descriptor_set: FileDescriptorSet | bytes | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),),
+    ) -> None:
+        self._target = target
+        self._credentials = credentials
+        self._options = options
+        if isinstance(descriptor_set, bytes):
+            descriptor_set = FileDescriptorSet.FromString(descriptor_set)
+        self._descriptors = descriptor_set
+        self._services: list[str] = []
+        self._channel: grpc.aio.Channel | None = None
+
+    async def start(self) -> None:
+        """Open the channel and learn the services. Raises `UpstreamError` when reflection fails."""
+        if self._credentials is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=self._options)
+        else:
+            self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=self._options)
+        if self._descriptors is None:
+            self._descriptors, self._services = await reflect(self._channel)
+            return
+        for file in self._descriptors.file:
+            prefix = f"{file.package}." if file.package else ""
+            self._services.extend(prefix + service.name for service in file.service)
+
+    async def close(self) -> None:
+        """Close the channel, cancelling what is under way."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    def services(self) -> list[str]:
+        """What reflection lists, or what the descriptor set holds."""
+        return self._services
+
+    def descriptors(self) -> FileDescriptorSet:
+        """What reflection gave, or the descriptor set."""
+        assert self._descriptors is not None
+        return self._descriptors
+
+    async def bind(self, method: MethodDescriptor) -> Rpc:
+        """A method on the channel."""
+        assert self._channel is not None
+        return ChannelRpc(self._channel, method)
+
+
+class ChannelRpc:
+    """One method on a channel. Messages stay bytes."""
+
+    def __init__(self, channel: grpc.aio.Channel, method: MethodDescriptor) -> None:
+        path = method_path(method)
+        self._client_streaming = method.client_streaming
+        self._server_streaming = method.server_streaming
+        kinds = (
+            (channel.unary_unary, channel.unary_stream),
+            (channel.stream_unary, channel.stream_stream),
+        )
+        self._callable: Any = kinds[method.client_streaming][method.server_streaming](path)
+
+    async def unary(self, request: bytes, call: Call) -> bytes:
+        """Call a method without streams."""
+        try:
+            response: bytes = await self._callable(request, metadata=call.metadata, timeout=call.timeout)
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
+        return response
+
+    async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
+        """Call a method with a stream on one side or both."""
+        request = requests if self._client_streaming else await anext(requests)
+        rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+        try:
+            if not self._server_streaming:
+                yield await rpc
+                return
+            async for response in rpc:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
+        finally:
+            rpc.cancel()
+
+
+def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+    message = error.details() or ""
+    if error.code() is grpc.StatusCode.UNKNOWN and _LEAKED.match(message):
+        message = "The service failed unexpectedly."
+    status = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS), None)
+    return UpstreamError(error.code().value[0], message, status if isinstance(status, bytes) else None)

@@ -1,0 +1,89 @@
+"""Descriptors asked of a server by reflection, v1 where it has that, else v1alpha."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from grpc_reflection.v1alpha import reflection_pb2
+
+from orchestration.gateway.errors import UpstreamError
+from orchestration.gateway.schema import in_dependency_order
+
+_METHODS: Final = (
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+)
+_Request = reflection_pb2.ServerReflectionRequest
+_TIMEOUT_S: Final = 10.0
+
+
+async def reflect(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]:
+    """The files of all services of a server, and the services' names. Raises `UpstreamError`."""
+    failure: grpc.aio.AioRpcError | None = None
+    for method in _METHODS:
+        try:
+            return await _reflect(channel, method)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise UpstreamError(error.code().value[0], f"reflection failed: {error.details()}") from error
+            failure = error
+    raise UpstreamError(
+        grpc.StatusCode.UNIMPLEMENTED.value[0],
+        "the server has no reflection: enable it there, or give the gateway a descriptor set",
+    ) from failure
+
+
+async def _reflect(channel: grpc.aio.Channel, method: str) -> tuple[FileDescriptorSet, list[str]]:
+    # The messages of v1 and v1alpha are the same on the wire; only the name of the service differs.
+    rpc = channel.stream_stream(
+        method,
+        request_serializer=_Request.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    stream = rpc(timeout=_TIMEOUT_S)
+    try:
+        listed = await _ask(stream, _Request(list_services=""))
+        names = [each.name for each in listed.list_services_response.service]
+        files: dict[str, FileDescriptorProto] = {}
+        for name in names:
+            _keep(files, await _ask(stream, _Request(file_containing_symbol=name)))
+        async for missing in _missing(files):
+            _keep(files, await _ask(stream, _Request(file_by_filename=missing)))
+        await stream.done_writing()
+    finally:
+        stream.cancel()
+    return FileDescriptorSet(file=in_dependency_order(list(files.values()))), names
+
+
+async def _missing(files: dict[str, FileDescriptorProto]) -> AsyncIterator[str]:
+    """Imports that are not there yet, until all are."""
+    while True:
+        wanted = _imports(files.values()) - files.keys()
+        if not wanted:
+            return
+        for name in sorted(wanted):
+            yield name
+
+
+def _imports(files: Iterable[FileDescriptorProto]) -> set[str]:
+    return {name for file in files for name in file.dependency}
+
+
+async def _ask(stream: Any, request: Any) -> Any:
+    await stream.write(request)
+    response = await stream.read()
+    if response is grpc.aio.EOF:
+        raise UpstreamError(await stream.code(), "the server ended the reflection stream")
+    if response.HasField("error_response"):
+        error = response.error_response
+        raise UpstreamError(error.error_code, f"reflection failed for {request}: {error.error_message}")
+    return response
+
+
+def _keep(files: dict[str, FileDescriptorProto], response: Any) -> None:
+    for serialized in response.file_descriptor_response.file_descriptor_proto:
+        file = FileDescriptorProto.FromString(serialized)
+        files[file.name] = file
