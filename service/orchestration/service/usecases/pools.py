@@ -103,7 +103,7 @@ class PoolUseCases:
         )
         await self._managed.join(tx, pool)
         tx.event(kind="pool", subject_id=pool.id, reason="POOL_CREATED", message=f"pool {pool.name!r} was made")
-        view = pool_view(pool, self._index)
+        view = await _view_within(tx, pool)
         return pb.RegisterPoolResponse(pool_id=pool.id, status=pb.RegisterPoolResponse.CREATED, pool=view)
 
     async def _refuse_taken_name(self, tx: Transaction, name: str, owner_type: str, owner_id: str) -> None:
@@ -115,7 +115,10 @@ class PoolUseCases:
 
     async def get_pool(self, request: pb.GetPoolRequest) -> pb.Pool:
         """One pool."""
-        return pool_view(self._require(request.pool_id), self._index)
+        return self._view(self._require(request.pool_id))
+
+    def _view(self, pool: Pool) -> pb.Pool:
+        return pool_view(pool, self._index.find(Node, pool_id=pool.id), self._index.find(Replica, pool_id=pool.id))
 
     def _require(self, pool_id: str) -> Pool:
         pool = self._index.get(Pool, pool_id)
@@ -130,7 +133,7 @@ class PoolUseCases:
         size = page_size(request.page_size)
         pools, total = self._index.page(Pool, where=where, before=before, limit=size + 1)
         token = encode_token(pools[size - 1].id, "ListPools", request.owner_id) if len(pools) > size else ""
-        views = [pool_view(pool, self._index) for pool in pools[:size]]
+        views = [self._view(pool) for pool in pools[:size]]
         return pb.ListPoolsResponse(pools=views, next_page_token=token, total_size=total)
 
     async def update_pool(self, request: pb.UpdatePoolRequest) -> pb.Pool:
@@ -157,7 +160,7 @@ class PoolUseCases:
             changed = await tx.update(replace(changed, version=pool.version + 1, updated_at=self._clock()))
             text = f"changed: {', '.join(sorted(names))}"
             tx.event(kind="pool", subject_id=pool.id, reason="POOL_UPDATED", message=text)
-        return pool_view(changed, self._index)
+        return await _view_within(tx, changed)
 
     async def delete_pool(self, request: pb.DeletePoolRequest) -> pb.DeletePoolResponse:
         """Delete a pool, or with force begin to."""
@@ -219,6 +222,11 @@ class PoolUseCases:
         token = encode_token(nodes[size - 1].id, *query) if len(nodes) > size else ""
         views = [node_view(node, self._index) for node in nodes[:size]]
         return pb.ListPoolInventoryResponse(pool_id=pool.id, nodes=views, next_page_token=token, total_size=total)
+
+
+async def _view_within(tx: Transaction, pool: Pool) -> pb.Pool:
+    """The pool with what the transaction itself has done to its nodes."""
+    return pool_view(pool, await tx.select(Node, pool_id=pool.id), await tx.select(Replica, pool_id=pool.id))
 
 
 def is_not_terminated(node: Node) -> bool:

@@ -41,10 +41,10 @@ def reservations(replicas: Iterable[Replica]) -> dict[str, Reservation]:
     return held
 
 
-def pool_view(pool: Pool, index: Index) -> pools_pb.Pool:
-    """A pool with its totals."""
-    nodes = [node for node in index.find(Node, pool_id=pool.id) if node.state is not NodeState.TERMINATED]
-    held = reservations(index.find(Replica, pool_id=pool.id)).values()
+def pool_view(pool: Pool, nodes: Iterable[Node], replicas: Iterable[Replica]) -> pools_pb.Pool:
+    """A pool with the totals of its nodes and replicas."""
+    nodes = [node for node in nodes if node.state is not NodeState.TERMINATED]
+    held = reservations(replicas).values()
     return pools_pb.Pool(
         pool_id=pool.id,
         pool_name=pool.name,
