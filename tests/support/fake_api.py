@@ -13,6 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
+from grpc_reflection.v1alpha import reflection
 
 from orchestration.v1 import compute_pools_pb2, model_deployments_pb2, model_registry_pb2
 
@@ -126,6 +127,8 @@ async def serve_fake_api() -> AsyncGenerator[FakeApi, None]:
     api = FakeApi()
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(api.handlers())
+    names = [service.full_name for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     api.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:

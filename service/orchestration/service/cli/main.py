@@ -10,6 +10,7 @@ import typer
 from orchestration.service.cli import (
     deploy,
     deployments,
+    gateway,
     health,
     logs,
     models,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.callback()(version.root)
 app.command("serve")(serve.serve)
+app.command("gateway")(gateway.gateway)
 app.command("quickstart")(quickstart.quickstart)
 app.command("health")(health.health)
 app.command("version")(version.version)

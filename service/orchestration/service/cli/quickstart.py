@@ -63,7 +63,7 @@ def _show(out: Console, gateway: GatewayProcess, demo: Demo) -> None:
 
     demo.deploy()
     step(out, "Asked", PROMPT)
-    step(out, "Answered", demo.ask())
+    step(out, "Answered", demo.ask().strip())
     step(out, "Log", f"the last lines of {demo.deployment.deployment_id}")
     for line in demo.last_log_lines():
         out.print(f"  {line}", soft_wrap=True)
