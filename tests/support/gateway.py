@@ -177,6 +177,7 @@ class GatewayProcess:
             "ORCHESTRATION_HTTP_LISTEN": "127.0.0.1:0",
             "ORCHESTRATION_LOG_FORMAT": "json",
         }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a start that compiles every module takes seconds longer
         with log.open("wb") as out:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "orchestration.service.cli.main", "serve", stdout=out, stderr=out, env=environment

@@ -31,6 +31,7 @@ from orchestration.store.store import Store
 log = structlog.get_logger(__name__)
 
 _HOUR_S = 3600.0
+_SEGMENT_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     await providers.start()
     logs = LogStore(
         settings.data_dir / "logs",
+        segment_bytes=min(_SEGMENT_BYTES, settings.replica_log_max_bytes),
         max_bytes_per_deployment=settings.replica_log_max_bytes,
         max_age_s=settings.replica_log_retention_s,
     )

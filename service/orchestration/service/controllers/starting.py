@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestration.service.controllers.transitions import Transitions
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.domain.placement import Candidate, candidates
+from orchestration.service.engines.artifacts import plain
 from orchestration.service.engines.base import EnginePlan
 from orchestration.service.engines.local_command import resolve_local_command
 from orchestration.service.providers.base import (
@@ -183,7 +184,7 @@ class Starter:
             engine=deployment.engine,
             command=resolve_local_command(plan.command, deployment.engine) if local else plan.command,
             env={**plan.env, **deployment.env},
-            model=deployment.inference_model,
+            model=plain(deployment.inference_model) if deployment.inference_model else "",
             image=plan.image,
             port=plan.port,
             gpu_count=deployment.gpu_per_replica,
