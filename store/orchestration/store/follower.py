@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,6 +42,7 @@ class Follower:
         self._notified = asyncio.Event()
         self._version: int | None = None
         self._last_beat = 0.0
+        self._unread_beats = True
         self._next_liveness = 0.0
 
     async def run(self) -> None:
@@ -50,31 +51,38 @@ class Follower:
             try:
                 async with self._database.engine.connect() as connection:
                     await self._follow(connection)
-            except DRIVER_ERRORS as error:
-                logger.warning("changes of other processes cannot be read now: %s", error)
+            except Exception as error:  # whatever it is, nobody else would begin again
+                unknown = not isinstance(error, DRIVER_ERRORS)
+                logger.warning("changes of other processes cannot be read now: %s", error, exc_info=unknown)
             await asyncio.sleep(_RETRY_S)
 
     async def _follow(self, connection: AsyncConnection) -> None:
         async with contextlib.AsyncExitStack() as stack:
+            is_lost: Callable[[], bool] | None = None
             if not self._database.is_sqlite:
-                await stack.enter_async_context(self._listening(connection))
+                is_lost = await stack.enter_async_context(self._listening(connection))
             self._version = None
-            while True:
+            while is_lost is None or not is_lost():
                 if await self._changed(connection):
+                    self._unread_beats = True
                     await self.catch_up()
+                if self._unread_beats and asyncio.get_running_loop().time() >= self._next_liveness:
+                    await self.read_liveness()
                 await self._pause()
 
     @contextlib.asynccontextmanager
-    async def _listening(self, connection: AsyncConnection) -> AsyncGenerator[None]:
+    async def _listening(self, connection: AsyncConnection) -> AsyncGenerator[Callable[[], bool]]:
+        """Be woken by notifications; yields a function that tells when the connection is lost."""
         raw = (await connection.get_raw_connection()).driver_connection
-        assert raw is not None
+        if raw is None:
+            raise ConnectionError("the connection was lost before it could listen")
 
         def wake(*_: object) -> None:
             self._notified.set()
 
         await raw.add_listener(NOTIFY_CHANNEL, wake)
         try:
-            yield
+            yield raw.is_closed
         finally:
             await raw.remove_listener(NOTIFY_CHANNEL, wake)
 
@@ -100,16 +108,15 @@ class Follower:
             revision = (await snapshot.execute(select(store_meta.c.revision))).scalar_one()
             if revision > self._index.revision:
                 self._index.apply(*await read_changes(snapshot, self._index.revision, self._index))
-            loop = asyncio.get_running_loop()
-            if loop.time() >= self._next_liveness:
-                self._next_liveness = loop.time() + LIVENESS_POLL_S
-                await self._read_liveness(snapshot)
 
-    async def _read_liveness(self, snapshot: AsyncConnection) -> None:
+    async def read_liveness(self) -> None:
         """Show the heartbeats that other processes took."""
+        self._unread_beats = False
+        self._next_liveness = asyncio.get_running_loop().time() + LIVENESS_POLL_S
         columns = [nodes.c.id, nodes.c.incarnation, *(nodes.c[name] for name in LIVENESS_FIELDS)]
         since = self._last_beat - _OVERLAP_S
-        recent = await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since))
+        async with self._database.snapshot() as snapshot:
+            recent = await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since))
         for row in recent.mappings():
             values = dict(row)
             self._last_beat = max(self._last_beat, values["last_heartbeat_at"])

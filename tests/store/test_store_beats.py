@@ -1,0 +1,120 @@
+"""Heartbeats: seen at once, on disk within a second, never undone by a writer that loaded the node before."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+
+import pytest
+from tests.support.stores import FakeClock, add_pool, eventually, node
+
+from orchestration.store.errors import StoreUnavailableError
+from orchestration.store.records import Node, NodeState
+from orchestration.store.store import Store
+
+
+async def add_node(store: Store, **fields: object) -> Node:
+    parent = await add_pool(store)
+    async with store.write(actor="test") as tx:
+        return await tx.insert(node(parent.id, **fields))
+
+
+def known(store: Store, node_id: str) -> Node:
+    found = store.index.get(Node, node_id)
+    assert found is not None
+    return found
+
+
+async def test_a_beat_is_seen_at_once_and_is_no_change(store: Store) -> None:
+    one = await add_node(store)
+    with store.index.subscribe() as changes:
+        store.beat(one.id, last_heartbeat_at=5.0, sequence=7, telemetry={"load": 0.5})
+        assert changes.take() == []
+    expected = dataclasses.replace(one, last_heartbeat_at=5.0, sequence=7, telemetry={"load": 0.5})
+    assert store.index.get(Node, one.id) == expected
+
+
+async def test_a_beat_is_on_disk_within_a_second(store: Store, url: str) -> None:
+    """A process that is killed loses no more; ``reader`` stands for the one that comes after it."""
+    one = await add_node(store)
+    begin = time.monotonic()
+    store.beat(one.id, last_heartbeat_at=5.0)
+    while True:
+        async with await Store.open(url) as reader:
+            if known(reader, one.id).last_heartbeat_at == 5.0:
+                break
+        assert time.monotonic() - begin < 5, "never written"
+    assert time.monotonic() - begin < 2.5, "a second, and what opening costs on a busy machine"
+
+
+async def test_closing_writes_beats(url: str) -> None:
+    async with await Store.open(url) as store:
+        one = await add_node(store)
+        store.beat(one.id, last_heartbeat_at=5.0, health_score=50.0)
+    async with await Store.open(url) as reopened:
+        assert reopened.index.get(Node, one.id) == dataclasses.replace(one, last_heartbeat_at=5.0, health_score=50.0)
+
+
+async def test_a_writer_does_not_undo_a_beat(store: Store, url: str) -> None:
+    one = await add_node(store, last_heartbeat_at=1.0)
+    store.beat(one.id, last_heartbeat_at=5.0)
+    await store.flush_beats()
+    async with store.write(actor="test") as tx:
+        lost = await tx.update(dataclasses.replace(one, state=NodeState.LOST))
+        store.beat(one.id, last_heartbeat_at=6.0)
+    assert (lost.state, lost.last_heartbeat_at) == (NodeState.LOST, 5.0)
+    assert known(store, one.id) == dataclasses.replace(lost, last_heartbeat_at=6.0)
+    await store.flush_beats()
+    async with await Store.open(url) as reopened:
+        assert known(reopened, one.id) == known(store, one.id)
+
+
+async def test_a_new_incarnation_begins_anew(store: Store) -> None:
+    one = await add_node(store, incarnation=1)
+    store.beat(one.id, last_heartbeat_at=9.0, sequence=100)
+    async with store.write(actor="test") as tx:
+        reborn = dataclasses.replace(one, incarnation=2, sequence=1, last_heartbeat_at=8.0)
+        await tx.update(reborn)
+    assert (known(store, one.id).sequence, known(store, one.id).last_heartbeat_at) == (1, 8.0)
+
+
+async def test_another_process_hears_of_beats(store: Store, other: Store) -> None:
+    one = await add_node(store)
+    await eventually(lambda: other.index.get(Node, one.id) is not None)
+    store.beat(one.id, last_heartbeat_at=5.0)
+    await eventually(lambda: known(other, one.id).last_heartbeat_at == 5.0)
+
+
+async def test_beats_of_many_nodes_are_written_together(store: Store, url: str, clock: FakeClock) -> None:
+    parent = await add_pool(store)
+    async with store.write(actor="test") as tx:
+        nodes = [await tx.insert(node(parent.id)) for _ in range(500)]
+    for number, one in enumerate(nodes):
+        store.beat(one.id, last_heartbeat_at=1.0 + number)
+    await store.flush_beats()
+    async with await Store.open(url) as reopened:
+        assert [n.last_heartbeat_at for n in reopened.index.all(Node)] == [1.0 + number for number in range(500)]
+
+
+async def test_a_flush_that_fails_is_made_up_for(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await add_node(store)
+    store.beat(one.id, last_heartbeat_at=5.0)
+
+    async def fail(*_: object) -> None:
+        raise StoreUnavailableError("DISK_FULL", "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._writer, "_begin", fail)
+        with pytest.raises(StoreUnavailableError):
+            await store.flush_beats()
+    await store.flush_beats()
+    async with await Store.open(url) as reopened:
+        assert known(reopened, one.id).last_heartbeat_at == 5.0
+
+
+async def test_beats_of_the_unknown(store: Store) -> None:
+    store.beat("gone", last_heartbeat_at=1.0)
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="pool_id"):
+        store.beat("gone", pool_id="x")

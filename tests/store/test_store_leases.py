@@ -1,0 +1,101 @@
+"""Leases: one holder at a time, none for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.support.stores import FakeClock, pool
+
+from orchestration.store.errors import LeaseLostError
+from orchestration.store.leases import LeaseManager
+from orchestration.store.records import Lease, Pool
+from orchestration.store.store import Store
+
+
+@pytest.fixture
+def leases(store: Store, clock: FakeClock) -> LeaseManager:
+    return LeaseManager(store, clock=clock)
+
+
+async def guarded(store: Store, lease: Lease) -> None:
+    async with store.write(actor=lease.owner) as tx:
+        await tx.check_lease(lease)
+        await tx.insert(pool())
+
+
+async def test_a_held_lease_is_not_given_again(store: Store, leases: LeaseManager, clock: FakeClock) -> None:
+    held = await leases.acquire(["a", "b", "a"], "one", 10)
+    assert [(lease.name, lease.owner, lease.expires_at) for lease in held] == [
+        ("a", "one", clock.now + 10),
+        ("b", "one", clock.now + 10),
+    ]
+    assert await leases.acquire(["a", "b"], "two", 10) == []
+    assert await leases.acquire(["a"], "one", 10) == []
+    assert [lease.name for lease in await leases.acquire(["A", "b"], "two", 10)] == ["A"], "case matters"
+
+
+async def test_an_expired_lease_goes_to_the_next_and_its_token_is_refused(
+    store: Store, leases: LeaseManager, clock: FakeClock
+) -> None:
+    (old,) = await leases.acquire(["a"], "one", 10)
+    await guarded(store, old)
+    clock.now += 10
+    with pytest.raises(LeaseLostError):
+        await guarded(store, old)
+    (new,) = await leases.acquire(["a"], "two", 10)
+    assert (new.generation, new.token != old.token) == (old.generation + 1, True)
+    with pytest.raises(LeaseLostError) as lost:
+        await guarded(store, old)
+    assert lost.value.name == "a"
+    assert await leases.renew([old], 10) == []
+    await leases.release([old])
+    await guarded(store, new)
+    assert len(store.index.all(Pool)) == 2
+
+
+async def test_renewal_extends_what_is_still_held(leases: LeaseManager, clock: FakeClock, store: Store) -> None:
+    held = await leases.acquire(["a", "b", "c"], "one", 10)
+    clock.now += 6
+    await leases.release([held[1]])
+    renewed = await leases.renew(held, 10)
+    assert [(lease.name, lease.expires_at) for lease in renewed] == [("a", clock.now + 10), ("c", clock.now + 10)]
+    clock.now += 9
+    await guarded(store, renewed[0])
+    assert await leases.acquire(["a", "c"], "two", 10) == []
+
+
+async def test_a_released_lease_is_free_at_once(leases: LeaseManager, store: Store) -> None:
+    (old,) = await leases.acquire(["a"], "one", 10)
+    await leases.release([old])
+    with pytest.raises(LeaseLostError):
+        await guarded(store, old)
+    (new,) = await leases.acquire(["a"], "two", 10)
+    assert new.generation > old.generation
+
+
+async def test_a_dead_owner_is_not_waited_for(store: Store, clock: FakeClock) -> None:
+    leases = LeaseManager(store, clock=clock, is_dead=lambda owner: owner == "dead")
+    await leases.acquire(["a"], "dead", 1000)
+    await leases.acquire(["b"], "alive", 1000)
+    assert [lease.name for lease in await leases.acquire(["a", "b"], "heir", 10)] == ["a"]
+
+
+async def test_of_many_that_race_one_wins(store: Store, other: Store, clock: FakeClock) -> None:
+    managers = [LeaseManager(which, clock=clock) for which in (store, other)]
+    taken = await asyncio.gather(*(managers[n % 2].acquire(["a"], f"owner{n}", 10) for n in range(20)))
+    assert sum(len(leases) for leases in taken) == 1
+
+
+async def test_leases_are_no_changes(leases: LeaseManager, store: Store) -> None:
+    revision = store.index.revision
+    held = await leases.acquire(["a"], "one", 10)
+    await leases.renew(held, 10)
+    await leases.release(held)
+    assert store.index.revision == revision
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1])
+async def test_a_lease_without_life_is_refused(leases: LeaseManager, ttl_s: float) -> None:
+    with pytest.raises(ValueError, match="ttl_s must be positive"):
+        await leases.acquire(["a"], "one", ttl_s)
