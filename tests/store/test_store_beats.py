@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Heartbeats: seen at once, on disk within a second, never undone by a writer that loaded the node before."""
 
 from __future__ import annotations
@@ -7,11 +8,11 @@ import dataclasses
 import time
 
 import pytest
-from tests.support.stores import FakeClock, add_pool, eventually, node
 
 from orchestration.store.errors import StoreUnavailableError
 from orchestration.store.records import Node, NodeState
 from orchestration.store.store import Store
+from tests.support.stores import FakeClock, add_pool, eventually, node
 
 
 async def add_node(store: Store, **fields: object) -> Node:

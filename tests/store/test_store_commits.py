@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Commits: shared by many callers, in one order, and visible to other processes."""
 
 from __future__ import annotations
@@ -7,11 +8,11 @@ import dataclasses
 import logging
 
 import pytest
-from tests.support.stores import FakeClock, add_pool, deployment, eventually, new_id, node, pool
 
 from orchestration.store.errors import DuplicateError, StaleRecordError, StoreError
 from orchestration.store.records import Answer, Deployment, Node, Pool
 from orchestration.store.store import Store
+from tests.support.stores import FakeClock, add_pool, deployment, eventually, new_id, node, pool
 
 
 async def test_the_feed_keeps_the_order_of_commits(store: Store, other: Store) -> None:
@@ -103,7 +104,7 @@ async def test_a_process_that_was_away_longer_than_the_feed_reaches(store: Store
         clock.now += 100_000
         await store.trim()
         with away.index.subscribe() as changes:
-            await away._follower.catch_up()
+            await away.follower.catch_up()
             told = {change.id: change.tombstone for change in changes.take()}
         assert told == {gone.id: True, kept.id: False, new.id: False}
         assert away.index.all(Pool) == [changed, new] == store.index.all(Pool)

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.stores import eventually, sqlite_url
 
 from orchestration.store.records import Deployment
 from orchestration.store.store import Store
+from tests.support.stores import eventually, sqlite_url
 
 WRITER = Path(__file__).parents[1] / "support" / "store_writer.py"
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.support.faulty_store import faulty_store
-from tests.support.stores import add_pool, pool
 
 from orchestration.store.errors import StaleRecordError, StoreUnavailableError
 from orchestration.store.records import Pool
 from orchestration.store.store import Store
+from tests.support.faulty_store import faulty_store
+from tests.support.stores import add_pool, pool
+
+
+async def add_two(store: Store) -> None:
+    async with store.write(actor="test") as tx:
+        await tx.insert(pool())
+        await tx.insert(pool())
 
 
 async def test_the_nth_call_fails_and_leaves_nothing(store: Store) -> None:
     broken, faults = faulty_store(store)
     faults.fail("insert", nth=2)
     with pytest.raises(StoreUnavailableError, match="full"):
-        async with broken.write(actor="test") as tx:
-            await tx.insert(pool())
-            await tx.insert(pool())
+        await add_two(broken)
     assert broken.index.all(Pool) == []
     added = await add_pool(broken)
     assert broken.index.all(Pool) == [added]

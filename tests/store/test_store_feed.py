@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """The change feed in memory: nothing is missed, nothing waits for a slow reader, nothing grows without bound."""
 
 from __future__ import annotations

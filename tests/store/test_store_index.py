@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """The memory index: pages, searches, and that it always equals the database."""
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.stores import deployment, node, pool, replica, sqlite_url
 
 from orchestration.store.errors import BrokenReferenceError, DuplicateError
 from orchestration.store.index import Index
 from orchestration.store.records import KINDS, Change, Deployment, Node, Pool, Record, Replica
 from orchestration.store.store import Store
+from tests.support.stores import deployment, node, pool, replica, sqlite_url
 
 
 def fill(index: Index, *records: Record) -> None:
@@ -158,8 +159,8 @@ class Machine:
                             await tx.delete(record)
                 elif what == "fail":
                     await tx.insert(pool(id=f"p{first}", name=f"name{second}"))
-                    raise ZeroDivisionError
-        except (DuplicateError, BrokenReferenceError, ZeroDivisionError):
+                    await tx.insert(pool(id=f"p{first}"))
+        except (DuplicateError, BrokenReferenceError):
             return
 
 
@@ -181,8 +182,8 @@ def test_the_index_equals_the_database(steps: list[Step]) -> None:
                 await machine.step(*step)
             await asyncio.gather(*(machine.step(*step) for step in steps[half:]))
             await store.flush_beats()
-            await follower._follower.catch_up()
-            await follower._follower.read_liveness()
+            await follower.follower.catch_up()
+            await follower.follower.read_liveness()
             assert follower.index.revision == store.index.revision
             assert everything(follower) == everything(store)
             expected = everything(store)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.stores import FakeClock, pool
 
 from orchestration.store.errors import LeaseLostError
 from orchestration.store.leases import LeaseManager
 from orchestration.store.records import Lease, Pool
 from orchestration.store.store import Store
+from tests.support.stores import FakeClock, pool
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 import pytest
-from tests.support.stores import FakeClock, add_pool, deployment, model, new_id, node, pool, replica
 
 from orchestration.store.errors import BrokenReferenceError, DuplicateError, StaleRecordError, StoreError
 from orchestration.store.records import Deployment, Model, Node, NodeState, Pool, PoolState, Record, Replica
 from orchestration.store.store import Store
+from tests.support.stores import FakeClock, add_pool, deployment, model, new_id, node, pool, replica
 
 
 async def test_every_kind_comes_back_as_it_was(store: Store, url: str) -> None:
@@ -164,12 +164,16 @@ async def test_references_hold(store: Store) -> None:
 async def test_an_exception_leaves_nothing_behind(store: Store, url: str) -> None:
     parent = await add_pool(store)
     revision = store.index.revision
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with store.write(actor="test") as tx:
             await tx.insert(deployment(parent.id))
             await tx.update(dataclasses.replace(parent, max_nodes=9))
             tx.event(kind="pool", subject_id=parent.id, reason="CHANGED", message="")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert store.index.revision == revision
     assert store.index.all(Deployment) == []
     assert await store.list_events("pool", parent.id, limit=10) == ([], 0)

@@ -115,4 +115,4 @@ class _FaultyStore:
 def faulty_store(store: Store) -> tuple[Store, Faults]:
     """The store behind a wrapper, and the faults to plan for it."""
     faults = Faults()
-    return cast(Store, _FaultyStore(store, faults)), faults
+    return cast("Store", _FaultyStore(store, faults)), faults

