@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Api, GatewayProcess, eventually
+from tests.support.gateway import Api, GatewayProcess, end_engines, eventually
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[GatewayProcess]:
     process = GatewayProcess(tmp_path / "data")
     yield process
     await process.stop()
+    end_engines(process.data_dir)
 
 
 async def engine_pids(api: Api, deployment_id: str) -> dict[int, int]:
@@ -163,3 +164,14 @@ def tagged_engines(data_dir: Path) -> list[int]:
         except psutil.NoSuchProcess:
             continue
     return sorted(found)
+
+
+async def test_a_watch_that_is_open_when_the_gateway_stops_is_told_so_and_does_not_hold_it_up(
+    gateway: GatewayProcess,
+) -> None:
+    async with gateway.api() as api:
+        async with api.rest.session.get(api.rest.base + "/deployment/watch") as answer:
+            assert '"SYNCED"' in (await answer.content.readline()).decode()
+            assert await gateway.stop() == 0
+            rest = (await answer.content.read()).decode()
+        assert '"SHUTTING_DOWN"' in rest

@@ -9,13 +9,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
+import psutil
 
 from orchestration.service.app import serving
 from orchestration.service.settings import Settings
@@ -140,8 +141,20 @@ async def running_gateway(data_dir: Path, **knobs: Any) -> AsyncGenerator[Api]:
     """A gateway in this process on free ports."""
     given: dict[str, Any] = {"grpc_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", **FAST, **knobs}
     settings = Settings(data_dir=data_dir, **given)
-    async with serving(settings) as running, _clients(running.grpc_address, running.http_address, data_dir) as api:
-        yield api
+    try:
+        async with serving(settings) as running, _clients(running.grpc_address, running.http_address, data_dir) as api:
+            yield api
+    finally:
+        end_engines(data_dir)
+
+
+def end_engines(data_dir: Path) -> None:
+    """End what a test that failed left running: engines outlive their gateway on purpose."""
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            command = process.cmdline()
+            if "-S" in command and any(part.startswith(f"{data_dir}/") for part in command):
+                process.terminate()
 
 
 @asynccontextmanager

@@ -22,6 +22,8 @@ from orchestration.gateway.serving import Server, Target
 from orchestration.gateway.sockets import is_upgrade
 from orchestration.gateway.upstream import Upstream
 
+_STREAM_GRACE_S = 1.0
+"""How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
 _CATCH_ALL: Final = "/{target:(?s:.*)}"
 
 
@@ -88,11 +90,14 @@ class Gateway:
         return self._table
 
     async def _end_streams(self, _: web.Application) -> None:
-        streams = list(self._streams)
-        for task in streams:
+        # An upstream in this process ends its streams itself when it stops: let their last line out first.
+        left = set(self._streams)
+        if left:
+            _, left = await asyncio.wait(left, timeout=_STREAM_GRACE_S)
+        for task in left:
             task.cancel()
-        if streams:
-            await asyncio.wait(streams, timeout=1.0)
+        if left:
+            await asyncio.wait(left, timeout=_STREAM_GRACE_S)
 
     async def _clean_up(self, _: web.Application) -> None:
         await self.close()

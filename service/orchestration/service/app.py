@@ -126,7 +126,7 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     grpc_address = str(type(address)(address.host, port))
     await http.start(registrars, interceptors, readiness, metrics, grpc_address)
     stack.push_async_callback(http.stop)
-    stack.callback(shutdown.close)
+    stack.push_async_callback(shutdown.close, settings.shutdown_grace_s)
     await readiness.check()
     _background(stack, readiness.run(), "readiness")
     return RunningApp(grpc_address, http.address)

@@ -91,7 +91,7 @@ class ListenSettings(_Section):
         default=4 * 1024 * 1024, ge=1024, le=1024**3, description="Largest request, over gRPC and over REST."
     )
     max_concurrent_rpcs: Count = Field(
-        default=1000, description="Calls served at the same time, open streams included; more are RESOURCE_EXHAUSTED."
+        default=1000, description="Unary calls served at the same time; more are RESOURCE_EXHAUSTED."
     )
     default_deadline_s: Seconds = Field(default=30.0, description="Deadline of a unary call whose caller sets none.")
     max_deadline_s: Seconds = Field(

@@ -195,7 +195,7 @@ async def test_open_streams_end_when_the_gateway_stops() -> None:
     async with serving() as server:
         stream = server.stub.WatchDeployments(pb.WatchDeploymentsRequest())
         await stream.read()
-        server.shutdown.close()
+        await server.shutdown.close(5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stream.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from orchestration.service.errors import UnavailableError
@@ -17,6 +17,7 @@ class ShutdownInterceptor(ScopedInterceptor):
     def __init__(self) -> None:
         self._open: set[asyncio.Timeout] = set()
         self._closing = False
+        self._ended = asyncio.Event()
 
     async def intercept(
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
@@ -40,15 +41,21 @@ class ShutdownInterceptor(ScopedInterceptor):
                     yield
                 finally:
                     self._open.discard(timeout)
+                    if not self._open:
+                        self._ended.set()
         except TimeoutError:
             if not timeout.expired():
                 raise
             text = "this gateway is stopping; connect again, with the last cursor or token"
             raise UnavailableError("SHUTTING_DOWN", text) from None
 
-    def close(self) -> None:
-        """End every open stream, and each that is opened from now on."""
+    async def close(self, within_s: float) -> None:
+        """End every open stream, and each that is opened from now on; wait for those open, but not longer."""
         self._closing = True
         now = asyncio.get_running_loop().time()
         for timeout in self._open:
             timeout.reschedule(now)
+        if self._open:
+            self._ended.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), within_s)
