@@ -14,7 +14,20 @@ DOUBLE: sa.Double[float] = sa.Double()
 
 
 def upgrade() -> None:
-    """Create every table."""
+    """Create every table, referenced ones before those that refer to them."""
+    _create_answers()
+    _create_changes()
+    _create_events()
+    _create_leases()
+    _create_models()
+    _create_pools()
+    _create_store_meta()
+    _create_deployments()
+    _create_nodes()
+    _create_replicas()
+
+
+def _create_answers() -> None:
     op.create_table(
         "answers",
         sa.Column("scope", sa.Text(), nullable=False),
@@ -25,6 +38,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "request_id"),
     )
     op.create_index("ix_answers_created_at", "answers", ["created_at"], unique=False)
+
+
+def _create_changes() -> None:
     op.create_table(
         "changes",
         sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -35,6 +51,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("revision"),
     )
     op.create_index("ix_changes_at", "changes", ["at"], unique=False)
+
+
+def _create_events() -> None:
     op.create_table(
         "events",
         sa.Column("id", sa.Text(), nullable=False),
@@ -51,6 +70,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_subject", "events", ["kind", "subject_id", "id"], unique=False)
     op.create_index("ix_events_time", "events", ["time"], unique=False)
+
+
+def _create_leases() -> None:
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -60,6 +82,9 @@ def upgrade() -> None:
         sa.Column("expires_at", DOUBLE, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _create_models() -> None:
     op.create_table(
         "models",
         sa.Column("id", sa.Text(), nullable=False),
@@ -75,6 +100,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", "model_version", name="uq_models_version"),
     )
+
+
+def _create_pools() -> None:
     op.create_table(
         "pools",
         sa.Column("id", sa.Text(), nullable=False),
@@ -100,6 +128,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", "owner_type", "owner_id", name="uq_pools_name"),
     )
+
+
+def _create_store_meta() -> None:
     op.create_table(
         "store_meta",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -109,6 +140,9 @@ def upgrade() -> None:
         sa.CheckConstraint("id = 1", name="ck_store_meta_single"),
         sa.PrimaryKeyConstraint("id"),
     )
+
+
+def _create_deployments() -> None:
     op.create_table(
         "deployments",
         sa.Column("id", sa.Text(), nullable=False),
@@ -147,6 +181,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_deployments_pool_id", "deployments", ["pool_id"], unique=False)
+
+
+def _create_nodes() -> None:
     op.create_table(
         "nodes",
         sa.Column("id", sa.Text(), nullable=False),
@@ -179,6 +216,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_nodes_last_heartbeat_at", "nodes", ["last_heartbeat_at"], unique=False)
     op.create_index("ix_nodes_pool_id", "nodes", ["pool_id"], unique=False)
+
+
+def _create_replicas() -> None:
     op.create_table(
         "replicas",
         sa.Column("id", sa.Text(), nullable=False),
