@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.support.caller import Caller
-from tests.support.faces import ApiError
 from tests.support.gateway import eventually, tiny
 
 POOL = {"pool_name": "gpus", "owner_type": "user", "owner_id": "ann", "provider": "local"}
@@ -190,14 +189,10 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
     await api.reach(deployment_id, "STOPPED")
 
     async def gone() -> bool:
-        try:
-            await api.call("GetPool", pool_id=pool_id)
-        except ApiError as error:
-            assert error.code == "NOT_FOUND"
-            return True
-        return False
+        return (await api.call("ListPools", owner_id="ann"))["total_size"] == 0
 
     await eventually(gone, within_s=10)
+    await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "GetPool", pool_id=pool_id)
     reasons = [item["reason"] for item in await events(api, deployment_id)]
     assert "TERMINATED_WITH_POOL" in reasons
     await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "StartDeployment", deployment_id=deployment_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from tests.support.faces import DOMAIN, ApiError, Face
 from tests.support.gateway import Api, eventually, tiny
 
@@ -23,14 +25,13 @@ class Caller:
         self, code: str, reason: str, rpc: str, /, *, headers: Mapping[str, str] | None = None, **fields: Any
     ) -> ApiError:
         """The error of a call that must be refused with this code and reason."""
-        try:
-            answer = await self.call(rpc, headers=headers, **fields)
-        except ApiError as error:
-            assert (error.code, error.reason) == (code, reason), str(error)
-            assert error.info["domain"] == DOMAIN
-            assert bool(error.violations) == (code == "INVALID_ARGUMENT"), str(error)
-            return error
-        raise AssertionError(f"{rpc} was not refused: {answer}")
+        with pytest.raises(ApiError) as caught:
+            await self.call(rpc, headers=headers, **fields)
+        error = caught.value
+        assert (error.code, error.reason) == (code, reason), str(error)
+        assert error.info["domain"] == DOMAIN
+        assert bool(error.violations) == (code == "INVALID_ARGUMENT"), str(error)
+        return error
 
     async def invalid(self, field: str, rpc: str, /, **fields: Any) -> str:
         """What a call that must be refused says of the one field that is wrong."""

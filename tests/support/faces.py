@@ -1,14 +1,14 @@
 """The API by each of its faces, gRPC and REST, so that one test holds for both.
 
-A call names the RPC and gives its fields as ProtoJSON; an answer is a dictionary in the shape that REST gives. Over REST
-the published path, the query and the body are made from the RPC's annotation.
+A call names the RPC and gives its fields as ProtoJSON; an answer is a dictionary in the shape that REST gives. Over
+REST the published path, the query and the body are made from the RPC's annotation.
 """
 
 from __future__ import annotations
 
 import abc
-import base64
 import functools
+import io
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -23,6 +23,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
+from yarl import URL
 
 from tests.support.gateway import Api
 from tests.support.protos import bindings, methods
@@ -189,9 +190,12 @@ def _request(rpc: str, fields: Mapping[str, Any]) -> Message:
 
 
 def _api_error(error: grpc.aio.AioRpcError) -> ApiError:
-    packed = next((value for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"), b"")
-    status = status_pb2.Status.FromString(packed if isinstance(packed, bytes) else base64.b64decode(packed))
     code = error.code()
+    packed = next((value for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"), None)
+    if packed is None:  # gRPC itself refused the call: the gateway has not seen it
+        return ApiError(code.name, error.details() or "", [])
+    assert isinstance(packed, bytes)
+    status = status_pb2.Status.FromString(packed)
     assert status.code == code.value[0], f"the details say {status.code}, the status {code}"
     assert status.message == error.details()
     return ApiError(code.name, error.details() or "", [_printed(detail) for detail in status.details])
@@ -220,7 +224,8 @@ class RestFace(Face):
         """One unary call."""
         verb, url, body = self._target(rpc, fields)
         sent = {**(headers or {}), **({"Content-Type": "application/json"} if body is not None else {})}
-        async with self._session.request(verb, _encoded(url), data=body, headers=sent) as answer:
+        data = None if body is None else io.BytesIO(body.encode())
+        async with self._session.request(verb, _encoded(url), data=data, headers=sent) as answer:
             return _read(answer.status, json.loads(await answer.text()))
 
     @asynccontextmanager
@@ -248,10 +253,8 @@ class RestFace(Face):
             yield _SocketConversation(socket)
 
 
-def _encoded(url: str) -> Any:
+def _encoded(url: str) -> URL:
     """The URL as it was written: aiohttp would otherwise decode what need not be encoded."""
-    from yarl import URL
-
     return URL(url, encoded=True)
 
 
