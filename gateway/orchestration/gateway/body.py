@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_exceptions import HTTPException
 
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.negotiation import check_content_type
@@ -57,13 +56,12 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
                     return chunk
                 raise _too_large(limit)
             chunks.append(chunk)
-    except (HttpProcessingError, ClientPayloadError, HTTPException) as error:
-        raise invalid("INVALID_BODY", [Violation("body", f"cannot be read: {_reason(error)}")]) from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
+        coding = request.headers.get("Content-Encoding", "none")
+        text = f"cannot be read (Content-Encoding: {coding})"
+        raise invalid("INVALID_BODY", [Violation("body", text)]) from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _reason(error: Exception) -> str:
-    return error.message if isinstance(error, HttpProcessingError) else str(error)
 
 
 def _too_large(limit: int) -> RequestError:

@@ -44,14 +44,6 @@ def _in_message(message: Descriptor, value: JsonValue, path: str, fits: Fits) ->
             yield Violation(at, f"{message.name} has no such field")
         elif not fits(message, {key: each}):
             yield from _in_field(field, key, each, at, fits)
-    yield from _in_oneofs(message, value, path)
-
-
-def _in_oneofs(message: Descriptor, value: dict[str, JsonValue], path: str) -> Iterator[Violation]:
-    for oneof in message.oneofs:
-        names = [key for key, each in value.items() if each is not None and find_field(message, key) in oneof.fields]
-        if len(names) > 1:
-            yield Violation(path or oneof.name, f"only one of {', '.join(names)} may be set (oneof {oneof.name})")
 
 
 def _in_field(field: FieldDescriptor, key: str, value: JsonValue, path: str, fits: Fits) -> Iterator[Violation]:
@@ -128,7 +120,21 @@ def _duplicates_in_object(message: Descriptor | None, pairs: Pairs, path: str) -
             found.append(Violation(at, f"is given twice{other}"))
         seen[name] = key
         found.extend(_duplicates_in_field(field, value, at))
+    if message is not None:
+        found.extend(_rivals(message, pairs, path))
     return found
+
+
+def _rivals(message: Descriptor, pairs: Pairs, path: str) -> Iterator[Violation]:
+    """Members of one oneof that are set together."""
+    members: dict[str, list[str]] = {}
+    for key, value in pairs:
+        field = find_field(message, key)
+        if field is not None and value is not None and field.containing_oneof is not None:
+            members.setdefault(field.containing_oneof.name, []).append(key)
+    for oneof, keys in members.items():
+        if len(keys) > 1:
+            yield Violation(path or oneof, f"only one of {', '.join(keys)} may be set (oneof {oneof})")
 
 
 def _duplicates_in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Violation]:

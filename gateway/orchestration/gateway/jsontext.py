@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,13 +17,14 @@ from orchestration.gateway.values import JsonValue
 class JsonReader:
     """Reads the JSON of one message type, or without a message that of a scalar.
 
-    A field may be spelt in two ways, so that twice the same field is more than twice the same key. While parsing only
-    the names are looked at, whatever object they stand in; where that raises a suspicion, the schema decides.
+    A field may be spelt in two ways, so that twice the same field is more than twice the same key; and the members of
+    a oneof exclude each other. While parsing only the names are looked at, whatever object they stand in; where that
+    raises a suspicion, the schema decides.
     """
 
     def __init__(self, message: Descriptor | None) -> None:
         self._message = message
-        self._proto_names: Final[Mapping[str, str]] = _second_spellings(message)
+        self._rivals: Final[Mapping[str, frozenset[str]]] = _rivals(message)
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_refuse_constant)
 
     def read(self, data: bytes) -> JsonValue:
@@ -43,9 +45,9 @@ class JsonReader:
         result = dict(pairs)
         if len(result) != len(pairs):
             raise _SuspicionError
-        if not self._proto_names.keys().isdisjoint(result):
-            for name in self._proto_names.keys() & result.keys():
-                if self._proto_names[name] in result:
+        if not self._rivals.keys().isdisjoint(result):
+            for name in self._rivals.keys() & result.keys():
+                if not self._rivals[name].isdisjoint(result):
                     raise _SuspicionError
         return result
 
@@ -53,7 +55,7 @@ class JsonReader:
         tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
         violations = find_duplicates(self._message, tree, "")
         if violations:
-            raise invalid("JSON_DUPLICATE_FIELD", violations)
+            raise invalid("DUPLICATE_FIELD", violations)
         return json.loads(text, parse_constant=_refuse_constant)  # type: ignore[no-any-return]
 
 
@@ -65,9 +67,9 @@ def _refuse_constant(name: str) -> JsonValue:
     raise ValueError(f'{name} is no JSON number; write it as the string "{name}"')
 
 
-def _second_spellings(message: Descriptor | None) -> dict[str, str]:
-    """JSON names that differ from the proto names, of the message and all that it reaches."""
-    names: dict[str, str] = {}
+def _rivals(message: Descriptor | None) -> dict[str, frozenset[str]]:
+    """For names of fields, of the message and all that it reaches, the names that must not stand beside them."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
     seen: set[str] = set()
     waiting = [] if message is None else [message]
     while waiting:
@@ -75,9 +77,14 @@ def _second_spellings(message: Descriptor | None) -> dict[str, str]:
         if current.full_name in seen:
             continue
         seen.add(current.full_name)
-        names.update((each.json_name, each.name) for each in current.fields if each.json_name != each.name)
+        groups = [*([field] for field in current.fields), *(oneof.fields for oneof in current.oneofs)]
+        for group in groups:
+            names = {name for field in group for name in (field.name, field.json_name)}
+            if len(names) > 1:
+                for name in names:
+                    found[name] |= names
         waiting.extend(each.message_type for each in current.fields if each.message_type is not None)
-    return names
+    return {name: frozenset(others - {name}) for name, others in found.items()}
 
 
 def _decode_utf8(data: bytes) -> str:

@@ -48,7 +48,7 @@ def _unsupported(message: str, content_type: str) -> RequestError:
 @lru_cache(maxsize=256)
 def check_accepts_json(accept: str) -> None:
     """Raises `RequestError` (406) when the Accept header excludes JSON."""
-    if max(_quality(accept, JSON), _quality(accept, "application/*+json")) <= 0:
+    if _quality(accept, JSON) <= 0:
         raise _not_acceptable(accept, JSON)
 
 

@@ -48,14 +48,24 @@ async def _reflect(channel: grpc.aio.Channel, method: str) -> tuple[FileDescript
         listed = await _ask(stream, _Request(list_services=""))
         names = [each.name for each in listed.list_services_response.service]
         files: dict[str, FileDescriptorProto] = {}
-        for name in names:
-            _keep(files, await _ask(stream, _Request(file_containing_symbol=name)))
+        known = [name for name in names if await _keep_service(stream, name, files)]
         async for missing in _missing(files):
             _keep(files, await _ask(stream, _Request(file_by_filename=missing)))
         await stream.done_writing()
     finally:
         stream.cancel()
-    return FileDescriptorSet(file=in_dependency_order(list(files.values()))), names
+    return FileDescriptorSet(file=in_dependency_order(list(files.values()))), known
+
+
+async def _keep_service(stream: Any, name: str, files: dict[str, FileDescriptorProto]) -> bool:
+    """Keep the files of a service. Gives False for one that is listed without them, as reflection itself may be."""
+    try:
+        _keep(files, await _ask(stream, _Request(file_containing_symbol=name)))
+    except UpstreamError as error:
+        if error.code != grpc.StatusCode.NOT_FOUND.value[0]:
+            raise
+        return False
+    return True
 
 
 async def _missing(files: dict[str, FileDescriptorProto]) -> AsyncIterator[str]:
