@@ -44,6 +44,7 @@ class RunningApp:
 
 async def run(settings: Settings, *, ready: Callable[[RunningApp], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises `StartError` when the gateway cannot start."""
+    log.info("configuration", **settings.public_dump())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

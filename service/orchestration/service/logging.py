@@ -36,6 +36,7 @@ def configure_logging(level: str = "info", format: Format = "auto", stream: Text
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each start what concerns migrations only
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -13,6 +13,8 @@ from orchestration.store.store import Store
 from orchestration.v1 import model_deployments_pb2 as pb
 
 DEFAULT_TAIL = 100
+_MAX_PAGE_BYTES = 2 * 1024 * 1024
+"""Text in one answer at the most, well below the 4 MiB that gRPC clients take unless told otherwise."""
 
 
 class LogUseCases:
@@ -34,7 +36,7 @@ class LogUseCases:
         replica = request.replica_id or None
         after = self._position("page_token", request.page_token, deployment.id)
         if after is None:
-            lines = await self._logs.tail(deployment.id, wanted, replica_id=replica, since=since)
+            lines = _newest(await self._logs.tail(deployment.id, wanted, replica_id=replica, since=since))
             token = lines[-1].cursor if lines else ""
         else:
             page = await self._logs.read(deployment.id, after=after, limit=wanted, since=since, replica_id=replica)
@@ -102,6 +104,16 @@ class LogUseCases:
             if not page.lines:
                 return
             after = page.lines[-1].seq
+
+
+def _newest(lines: list[LogLine]) -> list[LogLine]:
+    """The newest of the lines that fit into one answer together."""
+    size = 0
+    for position in range(len(lines) - 1, -1, -1):
+        size += len(lines[position].message.encode())
+        if size > _MAX_PAGE_BYTES and position < len(lines) - 1:
+            return lines[position + 1 :]
+    return lines
 
 
 def _entry(line: LogLine) -> pb.LogEntry:
