@@ -29,7 +29,7 @@ from orchestration.service.rpc.server import Registrar
 from orchestration.service.rpc.servicers import ComputePoolManager, ModelDeployments, ModelRegistry
 from orchestration.service.settings import Settings
 from orchestration.service.usecases.deployment_changes import DeploymentChanges
-from orchestration.service.usecases.deployments import DeploymentUseCases
+from orchestration.service.usecases.deployments import DeploymentUseCases, RestartDefaults
 from orchestration.service.usecases.heartbeats import HeartbeatUseCase
 from orchestration.service.usecases.logs import LogUseCases
 from orchestration.service.usecases.managed_nodes import ManagedNodes
@@ -71,8 +71,9 @@ def build_registrars(parts: Parts, managed: ManagedNodes, http_base: Callable[[]
     settings, store, providers, clock = parts.settings, parts.store, parts.providers, parts.clock
     mutations = Mutations(store, clock)
     views = PoolViews(store.index, providers)
-    interval, attempts = settings.heartbeat_interval_s, settings.restart_max_attempts
-    deployments = DeploymentUseCases(store, mutations, views, clock, attempts)
+    interval = settings.heartbeat_interval_s
+    restarts = RestartDefaults(max_attempts=settings.restart_max_attempts, window_s=settings.backoff_reset_s)
+    deployments = DeploymentUseCases(store, mutations, views, clock, restarts)
     pools = ComputePoolManager(
         PoolUseCases(mutations, store.index, providers, managed, clock),
         NodeUseCases(store, mutations, providers, clock, interval),
@@ -82,7 +83,7 @@ def build_registrars(parts: Parts, managed: ManagedNodes, http_base: Callable[[]
     models = ModelRegistry(ModelUseCases(mutations, store.index, clock))
     deploys = ModelDeployments(
         deployments,
-        DeploymentChanges(mutations, views, clock, attempts),
+        DeploymentChanges(mutations, views, clock, restarts),
         LogUseCases(store, parts.logs, providers, deployments.require),
         WatchUseCase(store.index),
         http_base,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestration.service.domain.status import DeploymentStatus, deployment_status
 from orchestration.service.errors import PreconditionError
 from orchestration.service.usecases.deployment_specs import check_fits, engine_plan, not_found, with_model
-from orchestration.service.usecases.deployments import with_restart_policy, with_strategy
+from orchestration.service.usecases.deployments import RestartDefaults, with_restart_policy, with_strategy
 from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_views import PoolViews
@@ -46,11 +46,13 @@ _STARTABLE = (DeploymentStatus.STOPPED, DeploymentStatus.FAILED)
 class DeploymentChanges:
     """What callers change in deployments."""
 
-    def __init__(self, mutations: Mutations, views: PoolViews, clock: Callable[[], float], max_attempts: int) -> None:
+    def __init__(
+        self, mutations: Mutations, views: PoolViews, clock: Callable[[], float], restarts: RestartDefaults
+    ) -> None:
         self._mutations = mutations
         self._views = views
         self._clock = clock
-        self._max_attempts = max_attempts
+        self._restarts = restarts
 
     async def update_deployment(self, request: pb.UpdateDeploymentRequest) -> pb.Deployment:
         """Change what is run; replicas are replaced within the update budget."""
@@ -92,7 +94,7 @@ class DeploymentChanges:
         if "update_strategy" in names:
             wanted = with_strategy(wanted, request.update_strategy)
         if "restart_policy" in names:
-            wanted = with_restart_policy(wanted, request.restart_policy, self._max_attempts)
+            wanted = with_restart_policy(wanted, request.restart_policy, self._restarts)
         if {"model_version", "engine", "configuration", "inference_model"} & set(names):
             wanted = await with_model(tx, wanted)
         engine_plan(wanted)

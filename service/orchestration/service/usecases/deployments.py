@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestration.service.domain.placement import PoolView, candidates
 from orchestration.service.domain.status import DeploymentStatus, deployment_status
@@ -27,7 +27,14 @@ from orchestration.v1 import model_deployments_pb2 as pb
 
 DEFAULT_MAX_SURGE = 0
 DEFAULT_MAX_UNAVAILABLE = 1
-DEFAULT_WINDOW_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartDefaults:
+    """What a restart policy means by what it leaves out."""
+
+    max_attempts: int
+    window_s: float
 
 
 def with_strategy(deployment: Deployment, strategy: pb.UpdateStrategy) -> Deployment:
@@ -39,14 +46,16 @@ def with_strategy(deployment: Deployment, strategy: pb.UpdateStrategy) -> Deploy
     return changed
 
 
-def with_restart_policy(deployment: Deployment, policy: pb.RestartPolicy, max_attempts: int) -> Deployment:
+def with_restart_policy(deployment: Deployment, policy: pb.RestartPolicy, defaults: RestartDefaults) -> Deployment:
     """The deployment with the restart policy that the request gives, defaults for what it leaves out."""
     condition = policy.condition or pb.RestartPolicy.ALWAYS
     return replace(
         deployment,
         restart_condition=pb.RestartPolicy.Condition.Name(condition),
-        restart_max_attempts=policy.max_attempts if policy.HasField("max_attempts") else max_attempts,
-        restart_window_s=policy.window.ToTimedelta().total_seconds() if policy.HasField("window") else DEFAULT_WINDOW_S,
+        restart_max_attempts=policy.max_attempts if policy.HasField("max_attempts") else defaults.max_attempts,
+        restart_window_s=policy.window.ToTimedelta().total_seconds()
+        if policy.HasField("window")
+        else defaults.window_s,
     )
 
 
@@ -54,14 +63,19 @@ class DeploymentUseCases:
     """What callers do with deployments, except changing them (`deployment_changes`)."""
 
     def __init__(
-        self, store: Store, mutations: Mutations, views: PoolViews, clock: Callable[[], float], max_attempts: int
+        self,
+        store: Store,
+        mutations: Mutations,
+        views: PoolViews,
+        clock: Callable[[], float],
+        restarts: RestartDefaults,
     ) -> None:
         self._store = store
         self._index = store.index
         self._mutations = mutations
         self._views = views
         self._clock = clock
-        self._max_attempts = max_attempts
+        self._restarts = restarts
 
     async def deploy_model(self, request: pb.DeployModelRequest) -> pb.DeployModelResponse:
         """Accept a deployment, or with ``validate_only`` explain where it would run."""
@@ -95,7 +109,7 @@ class DeploymentUseCases:
             labels=dict(request.labels),
         )
         wanted = with_strategy(wanted, request.update_strategy)
-        wanted = with_restart_policy(wanted, request.restart_policy, self._max_attempts)
+        wanted = with_restart_policy(wanted, request.restart_policy, self._restarts)
         resolved = await with_model(tx, wanted)
         engine_plan(resolved)
         return resolved, await check_fits(tx, self._views, resolved)
