@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 from orchestration.service.errors import InvalidArgumentError, Violation
@@ -37,7 +36,7 @@ def decode_token(token: str, *query: object) -> str | None:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         position = raw[_DIGEST_BYTES:].decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, or not a position
         raise InvalidArgumentError(
             Violation("page_token", "is no page token of this server; send the next_page_token of the answer before")
         ) from None

@@ -10,10 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def timestamp(seconds: float) -> Timestamp | None:
-    """A Timestamp of Unix seconds, to the microsecond; None for 0 (never)."""
+    """A Timestamp of Unix seconds, cut to the microsecond; None for 0 (never).
+
+    Cut and not rounded: a caller who sends it back as a lower bound gets what it was the time of.
+    """
     if not seconds:
         return None
-    micros = round(seconds * 1_000_000)
+    micros = int(seconds * 1_000_000)
     return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 

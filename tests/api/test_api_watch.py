@@ -1,0 +1,122 @@
+"""Watching deployments: the snapshot, the changes, and going on after a break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.caller import Caller
+from tests.support.faces import ApiError
+
+
+async def take(stream: AsyncIterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The next messages."""
+    async with asyncio.timeout(10):
+        return [await anext(stream) for _ in range(count)]
+
+
+async def until(stream: AsyncIterator[dict[str, Any]], kind: str, **fields: Any) -> dict[str, Any]:
+    """The next message of that type whose deployment has these values."""
+    async with asyncio.timeout(10):
+        async for message in stream:
+            deployment = message["deployment"]
+            if message["type"] == kind and all(deployment[name] == value for name, value in fields.items()):
+                return message
+    raise AssertionError("the stream ended")
+
+
+def shape(message: dict[str, Any]) -> tuple[str, str | None]:
+    """The type and the deployment's id."""
+    return message["type"], (message.get("deployment") or {}).get("deployment_id")
+
+
+async def test_a_snapshot_and_then_each_change(api: Caller) -> None:
+    pool_id = await api.make_pool()
+    first = await api.deploy(pool_id, replicas=0)
+    second = await api.deploy(pool_id, replicas=0)
+    await api.reach(second, "RUNNING")
+    async with api.stream("WatchDeployments") as stream:
+        snapshot = await take(stream, 3)
+        assert [shape(message) for message in snapshot] == [("ADDED", first), ("ADDED", second), ("SYNCED", None)]
+        assert snapshot[1]["deployment"] == await api.status(second)
+        assert snapshot[2]["resume_token"]
+        third = await api.deploy(pool_id, replicas=0)
+        await until(stream, "ADDED", deployment_id=third)
+        await until(stream, "MODIFIED", deployment_id=third, status="RUNNING")
+        await api.call("UpdateDeployment", deployment_id=first, labels={"a": "b"})
+        changed = await until(stream, "MODIFIED", deployment_id=first, labels={"a": "b"})
+        assert changed["deployment"] == await api.status(first)
+        await api.terminate(first)
+        await until(stream, "MODIFIED", deployment_id=first, status="STOPPED")
+        await api.call("PurgeDeployment", deployment_id=first)
+        assert (await until(stream, "DELETED", deployment_id=first))["resume_token"]
+
+
+async def test_an_empty_gateway_is_synced_at_once(api: Caller) -> None:
+    async with api.stream("WatchDeployments") as stream:
+        assert [shape(message) for message in await take(stream, 1)] == [("SYNCED", None)]
+
+
+async def test_replicas_that_change_are_told(api: Caller) -> None:
+    async with api.stream("WatchDeployments") as stream:
+        await take(stream, 1)
+        deployment_id = await api.deploy(await api.make_pool())
+        message = await until(stream, "MODIFIED", deployment_id=deployment_id, status="RUNNING")
+        assert message["deployment"]["ready_replicas"] == 1
+        await api.call("DeleteDeployment", deployment_id=deployment_id)
+        message = await until(stream, "MODIFIED", deployment_id=deployment_id, status="STOPPED")
+        assert message["deployment"]["replica_statuses"] == []
+
+
+@pytest.mark.parametrize("by", ["org_id", "pool_id", "deployment_id", "model_name"])
+async def test_a_watch_selects(api: Caller, by: str) -> None:
+    a, b = await api.make_pool("a"), await api.make_pool("b")
+    other = await api.deploy(a, replicas=0, org_id="acme", model_name="one")
+    wanted = await api.deploy(b, replicas=0, org_id="zeta", model_name="two")
+    value = (await api.status(wanted))[by]
+    async with api.stream("WatchDeployments", **{by: value}) as stream:
+        assert [shape(message) for message in await take(stream, 2)] == [("ADDED", wanted), ("SYNCED", None)]
+        await api.call("UpdateDeployment", deployment_id=other, labels={"seen": "no"})
+        await api.call("UpdateDeployment", deployment_id=wanted, labels={"seen": "yes"})
+        async with asyncio.timeout(10):
+            async for message in stream:
+                assert message["deployment"]["deployment_id"] == wanted
+                if message["deployment"]["labels"] == {"seen": "yes"}:
+                    break
+
+
+async def test_a_resumed_watch_tells_what_was_missed_and_no_snapshot(api: Caller) -> None:
+    pool_id = await api.make_pool()
+    quiet = await api.deploy(pool_id, replicas=0)
+    gone = await api.deploy(pool_id, replicas=0)
+    await api.reach(quiet, "RUNNING")
+    await api.terminate(gone)
+    async with api.stream("WatchDeployments") as stream:
+        token = (await take(stream, 3))[-1]["resume_token"]
+    await api.call("PurgeDeployment", deployment_id=gone)
+    new = await api.deploy(pool_id, replicas=0)
+    await api.reach(new, "RUNNING")
+    async with api.stream("WatchDeployments", resume_token=token) as stream:
+        missed = await take(stream, 2)
+        assert {message["deployment"]["deployment_id"]: message["type"] for message in missed} == {
+            gone: "DELETED",
+            new: "MODIFIED",
+        }
+        token = missed[-1]["resume_token"]
+        assert token
+    async with api.stream("WatchDeployments", resume_token=token) as stream:
+        later = await api.deploy(pool_id, replicas=0)
+        await until(stream, "MODIFIED", deployment_id=later)
+
+
+@pytest.mark.parametrize("token", ["nonsense", "!!!", "é", "cjk5OTk5OTk5OTk"])
+async def test_what_is_no_token_of_this_gateway_is_refused(api: Caller, token: str) -> None:
+    """The last one is well made and of a revision that was never reached."""
+    with pytest.raises(ApiError) as caught:
+        async with api.stream("WatchDeployments", resume_token=token) as stream:
+            await anext(stream)
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert list(caught.value.violations) == ["resume_token"]
