@@ -59,8 +59,9 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
     except (web.RequestPayloadError, HttpProcessingError) as error:
         request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
         coding = request.headers.get("Content-Encoding", "none")
-        text = f"cannot be read (Content-Encoding: {coding})"
-        raise invalid("INVALID_BODY", [Violation("body", text)]) from error
+        refusal = invalid("INVALID_BODY", [Violation("body", f"cannot be read (Content-Encoding: {coding})")])
+        refusal.headers = {"Connection": "close"}  # where the next request begins is not known
+        raise refusal from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -108,9 +108,11 @@ class Server:
     def failure(self, request: web.Request, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
         status, body, headers = self._errors.write(error)
-        return web.Response(
-            status=status, body=dump(body), headers={**self._answer(request, request_id, JSON), **headers}
-        )
+        answer = {**self._answer(request, request_id, JSON), **headers}
+        response = web.Response(status=status, body=dump(body), headers=answer)
+        if headers.get("Connection") == "close":
+            response.force_close()
+        return response
 
     async def _bind(self, request: web.Request, target: Target, query: str) -> bytes:
         binder = target.route.binder
