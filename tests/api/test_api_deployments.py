@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.caller import Caller
+from tests.support.caller import Caller, moment
 from tests.support.gateway import ENGINE, eventually, tiny
 
 
@@ -42,7 +42,7 @@ async def test_a_running_deployment_tells_of_its_replicas(api: Caller) -> None:
         assert (replica["state"], replica["restarts"], replica["generation"]) == ("READY", 0, 1)
         assert (replica["node_id"], replica["pool_id"]) == (node["node_id"], found["pool_id"])
         assert replica["provider_instance_id"]
-        assert replica["started_at"] <= replica["ready_at"]
+        assert moment(replica["started_at"]) <= moment(replica["ready_at"])
         async with api.gateway.rest.session.get(replica["endpoint"] + "/health") as answer:
             assert answer.status == 200
     assert found["endpoint"] in {replica["endpoint"] for replica in replicas}
@@ -365,5 +365,5 @@ async def test_events_tell_the_story_newest_first(api: Caller) -> None:
     assert all(
         event["event_id"] and event["time"] and event["actor"] and event["message"] for event in answer["events"]
     )
-    times = [event["time"] for event in answer["events"]]
+    times = [moment(event["time"]) for event in answer["events"]]
     assert times == sorted(times, reverse=True)

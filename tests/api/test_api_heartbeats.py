@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.caller import Caller
+from tests.support.caller import Caller, moment
 
 NODE = {"provider": "nosana", "provider_instance_id": "job-1"}
 READY = {**NODE, "state": "READY"}
@@ -71,7 +71,7 @@ async def test_what_is_reported_is_listed(api: Caller) -> None:
     await api.call("Heartbeat", **READY, **told)
     after = await node_of(api)
     assert {name: after[name] for name in told} == told
-    assert after["last_heartbeat_at"] > before["last_heartbeat_at"]
+    assert moment(after["last_heartbeat_at"]) > moment(before["last_heartbeat_at"])
 
 
 async def test_what_is_unset_stays(api: Caller) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.caller import Caller
+from tests.support.caller import Caller, moment
 from tests.support.faces import ApiError
 from tests.support.gateway import eventually
 
@@ -46,7 +46,7 @@ async def test_a_line_has_all_that_is_known_of_it(api: Caller) -> None:
     assert {entry["stream"] for entry in entries} == {"stdout"}
     assert {entry["replica_id"] for entry in entries} == {replica["replica_id"]}
     assert len({entry["cursor"] for entry in entries}) == len(entries)
-    printed = [datetime.fromisoformat(entry["time"]) for entry in entries]
+    printed = [moment(entry["time"]) for entry in entries]
     assert printed == sorted(printed)
     assert abs(datetime.now(UTC) - printed[-1]) < timedelta(seconds=30)
 
@@ -112,7 +112,7 @@ async def test_lines_since_a_time(api: Caller) -> None:
     deployment_id = await with_lines(api)
     whole = await lines(api, deployment_id)
     since = whole[10]["time"]
-    expected = [entry for entry in whole if entry["time"] >= since]
+    expected = [entry for entry in whole if moment(entry["time"]) >= moment(since)]
     assert await lines(api, deployment_id, since=since) == expected
     assert await lines(api, deployment_id, since="2999-01-01T00:00:00Z") == []
 
@@ -200,7 +200,7 @@ async def test_the_tail_selects_like_the_page(api: Caller) -> None:
     expected = [entry for entry in whole if entry["replica_id"] == replica]
     assert await read(api, deployment_id=deployment_id, follow=False, replica_id=replica) == expected
     since = whole[20]["time"]
-    expected = [entry for entry in whole if entry["time"] >= since]
+    expected = [entry for entry in whole if moment(entry["time"]) >= moment(since)]
     assert await read(api, deployment_id=deployment_id, follow=False, since=since) == expected
 
 

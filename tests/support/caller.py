@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.support.faces import DOMAIN, ApiError, Face
 from tests.support.gateway import Api, eventually, tiny
+
+
+def moment(text: str) -> datetime:
+    """A printed time. Texts of different precision do not sort by time."""
+    return datetime.fromisoformat(text)
 
 
 class Caller:
