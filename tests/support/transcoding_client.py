@@ -74,7 +74,7 @@ class Running:
         async with self.session.request(
             method, self.url(target), data=body, headers=given, skip_auto_headers=("Content-Type",)
         ) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Answer(response.status, response.headers.copy(), await response.read())
 
     async def get(self, target: str, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -81,7 +81,7 @@ class Gateway:
         """
         self._started()
         app.router.add_route("*", _CATCH_ALL, self._handle)
-        app.on_shutdown.append(self._end_streams)
+        app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
 
     def _started(self) -> RouteTable:
@@ -89,7 +89,8 @@ class Gateway:
             raise RuntimeError("the gateway was not started: await start() first")
         return self._table
 
-    async def _end_streams(self, _: web.Application) -> None:
+    async def end_streams(self, _: web.Application | None = None) -> None:
+        """Cut off the streams under way, WebSockets with the code 1001, so that a shutdown need not wait for them."""
         # An upstream in this process ends its streams itself when it stops: let their last line out first.
         left = set(self._streams)
         if left:
