@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.store import feed
 from tests.support.caller import Caller
 from tests.support.faces import ApiError
 
@@ -25,6 +26,15 @@ async def until(stream: AsyncIterator[dict[str, Any]], kind: str, **fields: Any)
             deployment = message["deployment"]
             if message["type"] == kind and all(deployment[name] == value for name, value in fields.items()):
                 return message
+    raise AssertionError("the stream ended")
+
+
+async def until_synced(stream: AsyncIterator[dict[str, Any]]) -> str:
+    """The resume token at the end of the snapshot."""
+    async with asyncio.timeout(10):
+        async for message in stream:
+            if message["type"] == "SYNCED":
+                return str(message["resume_token"])
     raise AssertionError("the stream ended")
 
 
@@ -110,6 +120,65 @@ async def test_a_resumed_watch_tells_what_was_missed_and_no_snapshot(api: Caller
     async with api.stream("WatchDeployments", resume_token=token) as stream:
         later = await api.deploy(pool_id, replicas=0)
         await until(stream, "MODIFIED", deployment_id=later)
+
+
+async def test_each_change_can_be_resumed_from(api: Caller) -> None:
+    """Two deployments that change in one transaction are two messages, each with a token of its own."""
+    pool_id = await api.make_pool()
+    made = {await api.deploy(pool_id, replicas=0) for _ in range(2)}
+    for deployment_id in made:
+        await api.reach(deployment_id, "RUNNING")
+    async with api.stream("WatchDeployments") as stream:
+        await until_synced(stream)
+        await api.call("DeletePool", pool_id=pool_id, force=True)
+        message = first = await until(stream, "MODIFIED", status="STOPPED")
+        while message["deployment"]["deployment_id"] == first["deployment"]["deployment_id"]:
+            message = await until(stream, "MODIFIED", status="STOPPED")
+    assert first["resume_token"]
+    (other,) = made - {first["deployment"]["deployment_id"]}
+    async with api.stream("WatchDeployments", resume_token=first["resume_token"]) as stream:
+        await until(stream, "MODIFIED", deployment_id=other, status="STOPPED")
+
+
+async def test_what_is_new_after_a_watch_was_resumed_is_added(api: Caller) -> None:
+    pool_id = await api.make_pool()
+    async with api.stream("WatchDeployments") as stream:
+        token = await until_synced(stream)
+    async with api.stream("WatchDeployments", resume_token=token) as stream:
+        # The call is under way, and nothing was missed, once a first change has come.
+        while True:
+            probe = await api.deploy(pool_id, replicas=0)
+            if shape((await take(stream, 1))[0])[1] == probe:
+                break
+        new = await api.deploy(pool_id, replicas=0)
+        await until(stream, "ADDED", deployment_id=new)
+
+
+async def test_a_replica_that_goes_is_told(api: Caller) -> None:
+    deployment_id = await api.running(replicas=2)
+    async with api.stream("WatchDeployments") as stream:
+        await until_synced(stream)
+        await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=1)
+        async with asyncio.timeout(10):
+            async for message in stream:
+                if len(message["deployment"]["replica_statuses"]) == 1:
+                    assert message["deployment"]["status"] == "RUNNING"
+                    break
+
+
+async def test_a_token_that_is_too_old_is_out_of_range(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "RING_SIZE", 10)
+    monkeypatch.setattr(feed, "_CHUNK", 1)
+    deployment_id = await api.deploy(await api.make_pool(), replicas=0)
+    async with api.stream("WatchDeployments", deployment_id=deployment_id) as stream:
+        token = await until_synced(stream)
+    for number in range(20):
+        await api.call("UpdateDeployment", deployment_id=deployment_id, labels={"number": str(number)})
+    with pytest.raises(ApiError) as caught:
+        async with api.stream("WatchDeployments", resume_token=token) as stream:
+            await anext(stream)
+    assert (caught.value.code, caught.value.reason) == ("OUT_OF_RANGE", "RESUME_TOKEN_TOO_OLD")
+    assert "watch without it" in caught.value.message
 
 
 @pytest.mark.parametrize("token", ["nonsense", "!!!", "é", "cjk5OTk5OTk5OTk"])

@@ -27,24 +27,25 @@ class WatchUseCase:
     ) -> AsyncIterator[pb.WatchDeploymentsResponse]:
         """The snapshot, SYNCED, and then each change. With a resume token what came after it, and no snapshot.
 
-        Changes of one deployment that come faster than the caller reads are told once, as it is then. Raises
+        Changes of one deployment that come faster than the caller reads are told once, as it is then; one that was made
+        before the caller resumed is told as MODIFIED, since the caller may know it. Raises
         `OutOfRangeError` when the token is too old: watch without one, for a snapshot.
         """
-        seen: set[str] = set()
         with self._index.subscribe(kinds=_KINDS) as subscription:
+            snapshot = self._snapshot(request)
+            seen = {deployment.id for deployment in snapshot}
             if request.resume_token:
                 missed = self._missed(_decode(request.resume_token))
-                for message in self._changes(request, missed, seen, self._index.revision):
+                for message in self._changes(request, missed, seen, resumed=True):
                     yield message
             else:
                 revision = self._index.revision
-                for deployment in self._snapshot(request):
-                    seen.add(deployment.id)
+                for deployment in snapshot:
                     yield self._message(pb.WatchDeploymentsResponse.ADDED, deployment)
                 synced = pb.WatchDeploymentsResponse.SYNCED
                 yield pb.WatchDeploymentsResponse(type=synced, resume_token=_encode(revision))
             async for batch in subscription:
-                for message in self._changes(request, batch, seen, max(change.revision for change in batch)):
+                for message in self._changes(request, batch, seen):
                     yield message
 
     def _missed(self, revision: int) -> list[Change]:
@@ -66,37 +67,47 @@ class WatchUseCase:
         return sorted(found_all, key=lambda deployment: deployment.id)
 
     def _changes(
-        self, request: pb.WatchDeploymentsRequest, changes: Iterable[Change], seen: set[str], revision: int
+        self,
+        request: pb.WatchDeploymentsRequest,
+        changes: Iterable[Change],
+        seen: set[str],
+        *,
+        resumed: bool = False,
     ) -> list[pb.WatchDeploymentsResponse]:
-        """One message for each deployment that the changes touch; the last one carries the token."""
+        """One message for each deployment that the changes touch, in an order in which each can be resumed from.
+
+        `seen` holds what the caller knows. One that has resumed may also know deployments that are gone by now, and
+        which of those matched cannot be told any more.
+        """
         messages: list[pb.WatchDeploymentsResponse] = []
-        for deployment_id in self._touched(changes):
+        for deployment_id, revision in self._touched(changes):
             deployment = self._index.get(Deployment, deployment_id)
             if deployment is not None and _matches(deployment, request):
-                kind = pb.WatchDeploymentsResponse.MODIFIED
-                if deployment_id not in seen and not request.resume_token:
-                    kind = pb.WatchDeploymentsResponse.ADDED
+                known = deployment_id in seen
+                kind = pb.WatchDeploymentsResponse.MODIFIED if known else pb.WatchDeploymentsResponse.ADDED
                 seen.add(deployment_id)
-                messages.append(self._message(kind, deployment))
-            elif deployment is None and (deployment_id in seen or _may_have_matched(deployment_id, request)):
+                message = self._message(kind, deployment)
+            elif deployment is None and (deployment_id in seen or (resumed and _names(request, deployment_id))):
                 seen.discard(deployment_id)
                 gone = pb.Deployment(deployment_id=deployment_id)
-                messages.append(pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.DELETED, deployment=gone))
-        if messages:
-            messages[-1].resume_token = _encode(revision)
+                message = pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.DELETED, deployment=gone)
+            else:
+                continue
+            message.resume_token = _encode(revision)
+            messages.append(message)
         return messages
 
-    def _touched(self, changes: Iterable[Change]) -> list[str]:
-        """Ids of the deployments that the changes are of, in the order of the changes, each once."""
-        touched: dict[str, None] = {}
+    def _touched(self, changes: Iterable[Change]) -> list[tuple[str, int]]:
+        """Ids of the deployments that the changes are of, each once with its last revision, by that revision."""
+        touched: dict[str, int] = {}
         for change in changes:
             if change.kind == Deployment.kind:
-                touched[change.id] = None
+                touched[change.id] = change.revision
             else:
                 replica = self._index.get(Replica, change.id)
                 if replica is not None:
-                    touched[replica.deployment_id] = None
-        return list(touched)
+                    touched[replica.deployment_id] = change.revision
+        return sorted(touched.items(), key=lambda item: item[1])
 
     def _message(self, kind: pb.WatchDeploymentsResponse.Type, deployment: Deployment) -> pb.WatchDeploymentsResponse:
         view = deployment_view(deployment, self._index.find(Replica, deployment_id=deployment.id))
@@ -107,14 +118,13 @@ def _matches(deployment: Deployment, request: pb.WatchDeploymentsRequest) -> boo
     return (
         request.org_id in {"", deployment.org_id}
         and request.pool_id in {"", deployment.pool_id}
-        and request.deployment_id in {"", deployment.id}
+        and _names(request, deployment.id)
         and request.model_name in {"", deployment.model_name}
     )
 
 
-def _may_have_matched(deployment_id: str, request: pb.WatchDeploymentsRequest) -> bool:
-    """Whether a watch that resumed, and so has no snapshot, may know a deployment that is gone."""
-    return bool(request.resume_token) and request.deployment_id in {"", deployment_id}
+def _names(request: pb.WatchDeploymentsRequest, deployment_id: str) -> bool:
+    return request.deployment_id in {"", deployment_id}
 
 
 def _encode(revision: int) -> str:
