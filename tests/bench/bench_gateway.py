@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -49,7 +49,7 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, path: str) -> AsyncIterator[Client]:
+async def serving(app: web.Application, path: str) -> AsyncGenerator[Client, None]:
     """An application, and a client of it."""
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
     await runner.setup()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -37,15 +39,15 @@ def service(*rules: str) -> str:
 def gateway(proto: str, config: GatewayConfig | None = None) -> Gateway:
     pool = DescriptorPool()
     for file in compile_protos(("rules.proto", proto)).file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
 
     async def echo(request: bytes, context: object) -> bytes:
         return request
 
-    def register(server: object) -> None:
+    def register(server: Any) -> None:
         names = [method.name for method in pool.FindServiceByName("ruletest.S").methods]
-        handlers = {name: grpc.unary_unary_rpc_method_handler(echo) for name in names}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ruletest.S", handlers),))  # type: ignore[attr-defined]
+        handlers: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(echo) for name in names}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ruletest.S", handlers),))
 
     return Gateway(InProcessUpstream([register], (), pool), None, config)
 
@@ -105,7 +107,7 @@ async def test_order_of_rules_does_not_matter() -> None:
 async def test_unknown_service_is_refused() -> None:
     pool = DescriptorPool()
     for file in compile_protos(("rules.proto", service('get: "/a"'))).file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
     with pytest.raises(RuleError, match=r"no service no\.Such"):
         await Gateway(InProcessUpstream([], (), pool), ["no.Such"]).start()
 
@@ -113,10 +115,10 @@ async def test_unknown_service_is_refused() -> None:
 async def test_method_without_handler_is_refused() -> None:
     pool = DescriptorPool()
     for file in compile_protos(("rules.proto", service('get: "/a"'))).file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
 
-    def register(server: object) -> None:
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ruletest.S", {}),))  # type: ignore[attr-defined]
+    def register(server: Any) -> None:
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("ruletest.S", {}),))
 
     with pytest.raises(RuleError, match=r"ruletest\.S\.R0: no handler"):
         await Gateway(InProcessUpstream([register], (), pool)).start()

@@ -118,13 +118,15 @@ async def test_client_stream_needs_a_socket(served: Running, target: str) -> Non
 
 async def test_bad_query_is_refused_before_the_socket_opens(served: Running) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-        await served.socket("/v1/ticks?nope=1")
+        async with served.socket("/v1/ticks?nope=1"):
+            pass
     assert caught.value.status == 400
 
 
 async def test_unknown_path(served: Running) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-        await served.socket("/v1/nothing")
+        async with served.socket("/v1/nothing"):
+            pass
     assert caught.value.status == 404
 
 
@@ -144,7 +146,8 @@ class TestOrigin:
 
     async def test_pages_of_others_are_refused(self, served: Running) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-            await served.socket("/v1/ticks", origin="https://evil.example")
+            async with served.socket("/v1/ticks", origin="https://evil.example"):
+                pass
         assert caught.value.status == 403
 
     async def test_own_pages_are_let_in(self, served: Running) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,9 +80,11 @@ class Running:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.send("GET", target, headers=named)
 
-    def socket(self, target: str, **kwargs: Any) -> Any:
+    def socket(
+        self, target: str, *, origin: str | None = None, protocols: Sequence[str] = ()
+    ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
         """Open a WebSocket."""
-        return self.session.ws_connect(self.url(target), **kwargs)
+        return self.session.ws_connect(self.url(target), origin=origin, protocols=protocols)
 
 
 @asynccontextmanager
@@ -91,7 +93,7 @@ async def running(
     *,
     config: GatewayConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-) -> AsyncIterator[Running]:
+) -> AsyncGenerator[Running, None]:
     """The test service behind a gateway, over either transport."""
     handlers = Handlers()
     async with AsyncExitStack() as stack:
@@ -114,7 +116,7 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(gateway: Gateway) -> AsyncIterator[str]:
+async def listening(gateway: Gateway) -> AsyncGenerator[str, None]:
     """A started gateway on a port of its own; gives its base address."""
     app = web.Application()
 

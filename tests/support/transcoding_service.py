@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
@@ -15,7 +17,6 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_tools import protoc
 
 TESTDATA = Path(__file__).parents[1] / "gateway" / "testdata"
 SERVICE = "gatewaytest.TestService"
@@ -30,8 +31,9 @@ def compile_protos(*sources: tuple[str, str]) -> FileDescriptorSet:
         names = [name for name, _ in sources] or ["test_service.proto"]
         target = Path(folder) / "set.binpb"
         includes = [f"-I{folder}", f"-I{_site_packages()}", f"-I{files('grpc_tools') / '_proto'}"]
-        code = protoc.main(["protoc", *includes, "--include_imports", f"--descriptor_set_out={target}", *names])
-        assert code == 0, "the protos do not compile"
+        arguments = [*includes, "--include_imports", f"--descriptor_set_out={target}", *names]
+        made = subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=False, capture_output=True)
+        assert made.returncode == 0, made.stderr
         return FileDescriptorSet.FromString(target.read_bytes())
 
 
@@ -46,7 +48,7 @@ def pool() -> DescriptorPool:
     """The descriptors of the test service, apart from the default pool."""
     made = DescriptorPool()
     for file in compile_protos().file:
-        made.Add(file)  # type: ignore[no-untyped-call]
+        made.Add(file)
     return made
 
 
@@ -149,6 +151,11 @@ class Handlers:
             raise
 
 
+def _serialize(reply: Any) -> bytes:
+    data: bytes = reply.SerializeToString()
+    return data
+
+
 def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> Any:
     factories = {
         (False, False): grpc.unary_unary_rpc_method_handler,
@@ -159,5 +166,5 @@ def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> Any:
     return factories[method.client_streaming, method.server_streaming](
         behaviour,
         request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-        response_serializer=lambda reply: reply.SerializeToString(),
+        response_serializer=_serialize,
     )

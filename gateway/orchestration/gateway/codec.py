@@ -123,11 +123,18 @@ def _replace_unknown(message: Message, registry: Registry, stand_ins: dict[str, 
         _replace_any(message, registry, stand_ins)
         return
     for field in message:
-        value = message[field]
-        values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
-        for each in values:
-            if isinstance(each, Message):
-                _replace_unknown(each, registry, stand_ins)
+        for each in _messages(message[field]):
+            _replace_unknown(each, registry, stand_ins)
+
+
+def _messages(value: typing.Any) -> list[Message]:
+    """The messages that a field holds, whichever way."""
+    if isinstance(value, Message):
+        return [value]
+    if isinstance(value, (dict, list)):
+        elements: typing.Iterable[object] = value if isinstance(value, list) else value.values()
+        return [each for each in elements if isinstance(each, Message)]
+    return []
 
 
 def _replace_any(message: typing.Any, registry: Registry, stand_ins: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -103,9 +103,13 @@ def find_duplicates(message: Descriptor | None, value: Any, path: str) -> list[V
     """Fields and keys that occur twice, in either spelling. Without a message, keys alone are compared."""
     if isinstance(value, Pairs):
         return _duplicates_in_object(message, value, path)
-    if isinstance(value, list):
+    if _is_array(value):
         return [each for index, item in enumerate(value) for each in find_duplicates(message, item, f"{path}[{index}]")]
     return []
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _duplicates_in_object(message: Descriptor | None, pairs: Pairs, path: str) -> list[Violation]:

@@ -94,7 +94,7 @@ class Gateway:
         # An upstream in this process ends its streams itself when it stops: let their last line out first.
         left = set(self._streams)
         if left:
-            _, left = await asyncio.wait(left, timeout=_STREAM_GRACE_S)
+            left = (await asyncio.wait(left, timeout=_STREAM_GRACE_S))[1]
         for task in left:
             task.cancel()
         if left:

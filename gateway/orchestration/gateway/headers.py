@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -153,7 +153,7 @@ def _peer(request: web.Request, remote: str) -> str:
     address: object = request.transport.get_extra_info("peername") if request.transport is not None else None
     if not isinstance(address, tuple):
         return "unix:"
-    port: object = address[1]
+    port = cast("tuple[object, ...]", address)[1]
     return f"ipv6:[{remote}]:{port}" if ":" in remote else f"ipv4:{remote}:{port}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 
@@ -55,7 +55,7 @@ class InProcessUpstream:
 
     def descriptors(self) -> FileDescriptorSet:
         """The files of the services registered. Raises `RuleError` for one whose descriptor the pool lacks."""
-        files = []
+        files: list[FileDescriptor] = []
         for name in self._table.services:
             try:
                 files.append(self._pool.FindServiceByName(name).file)
@@ -162,7 +162,7 @@ class InProcessRpc:
 
 async def _drive(result: Any, write: Callable[[Any], Awaitable[None]]) -> None:
     """Send what a handler yields, or its one answer; one that calls ``context.write`` answers None."""
-    if isinstance(result, AsyncIterator):
+    if _is_stream(result):
         try:
             async for response in result:
                 await write(response)
@@ -173,6 +173,10 @@ async def _drive(result: Any, write: Callable[[Any], Awaitable[None]]) -> None:
     response = await result
     if response is not None:
         await write(response)
+
+
+def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
+    return isinstance(result, AsyncIterator)
 
 
 def _check_status(context: InProcessContext) -> None:
