@@ -28,11 +28,15 @@ async def test_server_stream(served: Running) -> None:
         assert socket.close_code == 1000
 
 
-async def test_server_stream_with_a_body(transport: Transport) -> None:
-    """T218: the first frame is the request where the only rule at a path has a body."""
-    async with running(transport) as served, served.socket("/v1/rooms/a/chat?text=first") as socket:
+async def test_server_stream_with_a_body(served: Running) -> None:
+    """T218: the first frame is the request where the rule has a body; there is no second one."""
+    async with served.socket("/v1/ticks/from/7") as socket:
+        await socket.send_str('{"count":2}')
+        assert [frame["result"]["number"] for frame in await frames(socket)] == [8, 9]
+    async with served.socket("/v1/ticks/from/7") as socket:
+        await socket.send_str('{"linger":true}')
         await socket.send_str("{}")
-        assert (await socket.receive_json(timeout=5))["result"] == {"room": "a", "text": "FIRST"}
+        assert (await frames(socket))[-1]["error"]["details"][0]["reason"] == "UNEXPECTED_MESSAGE"
 
 
 async def test_error_is_the_last_frame(served: Running) -> None:

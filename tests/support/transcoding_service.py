@@ -66,6 +66,8 @@ class Handlers:
         """Set when a hanging or lingering handler was cancelled."""
         self.started = asyncio.Event()
         """Set when such a handler has begun."""
+        self.ticks = 0
+        """Number of the last message that a stream has made."""
 
     def register(self, server: Any) -> None:
         """Add the service to a server, as generated code would."""
@@ -120,7 +122,8 @@ class Handlers:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such stream")
         start = int(request.cursor or 0)
         for number in range(start + 1, start + request.count + 1):
-            yield message("Tick")(number=number, cursor=str(number))
+            self.ticks = number
+            yield message("Tick")(number=number, cursor=str(number), padding="x" * request.padding)
             if number == request.fail_after:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "that is enough")
         if request.linger:

@@ -131,10 +131,17 @@ def _messages(value: typing.Any) -> list[Message]:
     """The messages that a field holds, whichever way."""
     if isinstance(value, Message):
         return [value]
-    if isinstance(value, (dict, list)):
-        elements: typing.Iterable[object] = value if isinstance(value, list) else value.values()
-        return [each for each in elements if isinstance(each, Message)]
-    return []
+    if _is_map(value):
+        value = list(value.values())
+    return [each for each in value if isinstance(each, Message)] if _is_list(value) else []
+
+
+def _is_map(value: typing.Any) -> typing.TypeGuard[dict[object, object]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: typing.Any) -> typing.TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _replace_any(message: typing.Any, registry: Registry, stand_ins: dict[str, str]) -> None:
