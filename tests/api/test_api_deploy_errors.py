@@ -64,7 +64,7 @@ async def test_a_port_is_a_port(api: Caller, port: object) -> None:
 
 
 async def test_custom_needs_a_command(api: Caller) -> None:
-    request = {**tiny(await api.make_pool()), "configuration": {}}
+    request: dict[str, Any] = {**tiny(await api.make_pool()), "configuration": {}}
     error = await api.refused("INVALID_ARGUMENT", "INVALID_CONFIGURATION", "DeployModel", **request)
     assert "{port}" in error.violations["configuration.command"]
 

@@ -233,7 +233,7 @@ async def test_scaling_goes_up_and_down(api: Caller) -> None:
     await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=0)
 
     async def none() -> bool:
-        return (await api.status(deployment_id))["replica_statuses"] == []
+        return not (await api.status(deployment_id))["replica_statuses"]
 
     await eventually(none, within_s=10)
 

@@ -184,7 +184,7 @@ async def test_a_stream_answers_each_heartbeat_in_order(api: Caller) -> None:
 
 async def test_a_refused_heartbeat_does_not_end_the_stream(api: Caller) -> None:
     await register(api, incarnation=5)
-    refused = [
+    refused: list[tuple[dict[str, Any], str, str]] = [
         ({"provider": "nosana", "provider_instance_id": "unknown"}, "NODE_NOT_REGISTERED", "'unknown'"),
         ({**READY, "incarnation": 4}, "STALE_INCARNATION", "incarnation 5"),
         ({**NODE, "state": "ASLEEP"}, "INVALID_FIELD", "'ASLEEP'"),

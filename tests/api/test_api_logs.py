@@ -22,7 +22,7 @@ async def with_lines(api: Caller, **fields: Any) -> str:
 
     async def collected() -> bool:
         answer = await api.call("GetDeploymentLogs", deployment_id=deployment_id, tail=5000)
-        return sum(line["message"] == LINES[-1] for line in answer["logs"]) == replicas
+        return texts(answer["logs"]).count(LINES[-1]) == replicas
 
     await eventually(collected, within_s=10)
     return deployment_id

@@ -38,7 +38,12 @@ async def test_a_pool_is_given_back_as_it_was_registered(api: Caller) -> None:
 
 async def test_what_is_not_set_is_printed_all_the_same(api: Caller) -> None:
     pool = (await api.call("RegisterPool", **POOL))["pool"]
-    expected = {"allowed_gpu_types": [], "max_cost_per_hour": 0.0, "is_dedicated": False, "provider_pool_id": ""}
+    expected: dict[str, Any] = {
+        "allowed_gpu_types": [],
+        "max_cost_per_hour": 0.0,
+        "is_dedicated": False,
+        "provider_pool_id": "",
+    }
     assert {name: pool[name] for name in expected} == expected
 
 
@@ -189,7 +194,7 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
     await api.reach(deployment_id, "STOPPED")
 
     async def gone() -> bool:
-        return (await api.call("ListPools", owner_id="ann"))["total_size"] == 0
+        return bool((await api.call("ListPools", owner_id="ann"))["total_size"] == 0)
 
     await eventually(gone, within_s=10)
     await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "GetPool", pool_id=pool_id)

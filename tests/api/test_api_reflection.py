@@ -94,7 +94,8 @@ async def test_an_unknown_symbol_is_not_found(address: str, version: str) -> Non
 @pytest.mark.parametrize("service", ["", *sorted(OURS)])
 async def test_health_says_serving(address: str, service: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 

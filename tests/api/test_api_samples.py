@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -70,7 +70,7 @@ SCALED = {"deployment_id": "{live}", "status": "RUNNING", "replicas": 0}
 STARTED = {"deployment_id": "{stopped}", "status": "DEPLOYING"}
 TERMINATED = {"deployment_id": "{live}", "status": "STOPPED"}
 PURGED = {"deployment_id": "{stopped}", "status": "DELETED"}
-LOGS = {"deployment_id": "{live}", "logs": [], "next_page_token": ""}
+LOGS: dict[str, Any] = {"deployment_id": "{live}", "logs": [], "next_page_token": ""}
 STREAM = {
     "ws_url": "ws://{address}/deployment/logs/{live}/tail",
     "sse_url": "http://{address}/deployment/logs/{live}/tail",
@@ -173,13 +173,12 @@ class World(NamedTuple):
 
     def fill(self, template: Any) -> Any:
         """The template with ids in place of their names."""
-        match template:
-            case str():
-                return re.sub(r"\{(\w+)\}", lambda name: self.ids[name[1]], template)
-            case dict():
-                return {key: self.fill(value) for key, value in template.items()}
-            case _:
-                return template
+        if isinstance(template, str):
+            return re.sub(r"\{(\w+)\}", lambda name: self.ids[name[1]], template)
+        if isinstance(template, dict):
+            fields = cast("dict[str, Any]", template)
+            return {key: self.fill(value) for key, value in fields.items()}
+        return template
 
 
 @pytest.fixture

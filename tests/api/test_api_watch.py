@@ -40,7 +40,8 @@ async def until_synced(stream: AsyncIterator[dict[str, Any]]) -> str:
 
 def shape(message: dict[str, Any]) -> tuple[str, str | None]:
     """The type and the deployment's id."""
-    return message["type"], (message.get("deployment") or {}).get("deployment_id")
+    deployment: dict[str, Any] = message.get("deployment") or {"deployment_id": None}
+    return message["type"], deployment["deployment_id"]
 
 
 async def test_a_snapshot_and_then_each_change(api: Caller) -> None:

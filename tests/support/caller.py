@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -27,9 +26,7 @@ class Caller:
         self.stream = face.stream
         self.converse = face.converse
 
-    async def refused(
-        self, code: str, reason: str, rpc: str, /, *, headers: Mapping[str, str] | None = None, **fields: Any
-    ) -> ApiError:
+    async def refused(self, code: str, reason: str, rpc: str, /, *, headers: Any = None, **fields: Any) -> ApiError:
         """The error of a call that must be refused with this code and reason."""
         with pytest.raises(ApiError) as caught:
             await self.call(rpc, headers=headers, **fields)

@@ -11,9 +11,9 @@ import functools
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -96,7 +96,7 @@ class Face(abc.ABC):
     name: str
 
     @abc.abstractmethod
-    async def call(self, rpc: str, /, *, headers: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    async def call(self, rpc: str, /, *, headers: Any = None, **fields: Any) -> dict[str, Any]:
         """The answer of a unary call. Raises `ApiError`."""
 
     @abc.abstractmethod
@@ -133,24 +133,25 @@ class GrpcFace(Face):
         kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
         return getattr(self._channel, kind)(
             f"/{method.containing_service.full_name}/{rpc}",
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=GetMessageClass(method.input_type).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
-    async def call(self, rpc: str, /, *, headers: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    async def call(self, rpc: str, /, *, headers: Any = None, **fields: Any) -> dict[str, Any]:
         """One unary call."""
-        metadata = tuple((key.lower(), value) for key, value in (headers or {}).items())
+        given: Mapping[str, str] = headers or {}
+        metadata = tuple((key.lower(), value) for key, value in given.items())
         try:
             return _printed(await self._callable(rpc)(_request(rpc, fields), metadata=metadata, timeout=30))
         except grpc.aio.AioRpcError as error:
             raise _api_error(error) from None
 
     @asynccontextmanager
-    async def stream(self, rpc: str, /, **fields: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    async def stream(self, rpc: str, /, **fields: Any) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
         """One call that the server streams."""
         call = self._callable(rpc)(_request(rpc, fields), timeout=60)
 
-        async def answers() -> AsyncIterator[dict[str, Any]]:
+        async def answers() -> AsyncGenerator[dict[str, Any], None]:
             try:
                 async for message in call:
                     yield _printed(message)
@@ -164,7 +165,7 @@ class GrpcFace(Face):
             call.cancel()
 
     @asynccontextmanager
-    async def converse(self, rpc: str) -> AsyncIterator[Conversation]:
+    async def converse(self, rpc: str) -> AsyncGenerator[Conversation, None]:
         """One call that streams in both directions."""
         call = self._callable(rpc)(timeout=60)
         try:
@@ -216,26 +217,27 @@ class RestFace(Face):
         path = re.sub(r"\{(\w+)\}", lambda match: quote(str(rest.pop(match[1])), safe=""), binding.path)
         if binding.body == "*":
             return binding.verb, self._base + path, json.dumps(rest)
-        pairs = [(key, each) for key, value in rest.items() for each in (value if isinstance(value, list) else [value])]
-        query = urlencode([(key, json.dumps(each) if isinstance(each, bool) else each) for key, each in pairs])
+        query = urlencode([(key, each) for key, value in rest.items() for each in _texts(value)])
         return binding.verb, self._base + path + (f"?{query}" if query else ""), None
 
-    async def call(self, rpc: str, /, *, headers: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    async def call(self, rpc: str, /, *, headers: Any = None, **fields: Any) -> dict[str, Any]:
         """One unary call."""
         verb, url, body = self._target(rpc, fields)
-        sent = {**(headers or {}), **({"Content-Type": "application/json"} if body is not None else {})}
+        sent: dict[str, str] = {**(headers or {})}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
         data = None if body is None else io.BytesIO(body.encode())
         async with self._session.request(verb, _encoded(url), data=data, headers=sent) as answer:
             return _read(answer.status, json.loads(await answer.text()))
 
     @asynccontextmanager
-    async def stream(self, rpc: str, /, **fields: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    async def stream(self, rpc: str, /, **fields: Any) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
         """One call that the server streams, as NDJSON."""
         verb, url, _ = self._target(rpc, fields)
         headers = {"Accept": "application/x-ndjson"}
         async with self._session.request(verb, _encoded(url), headers=headers) as answer:
 
-            async def answers() -> AsyncIterator[dict[str, Any]]:
+            async def answers() -> AsyncGenerator[dict[str, Any], None]:
                 if answer.status != 200:
                     _read(answer.status, json.loads(await answer.text()))
                 async for line in answer.content:
@@ -246,11 +248,17 @@ class RestFace(Face):
                 yield reading
 
     @asynccontextmanager
-    async def converse(self, rpc: str) -> AsyncIterator[Conversation]:
+    async def converse(self, rpc: str) -> AsyncGenerator[Conversation, None]:
         """One call that streams in both directions, over a WebSocket."""
         _, url, _ = self._target(rpc, {})
         async with self._session.ws_connect(url) as socket:
             yield _SocketConversation(socket)
+
+
+def _texts(value: Any) -> list[str]:
+    """A query parameter's values, as they are written in a URL."""
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return [json.dumps(each) if isinstance(each, bool) else str(each) for each in values]
 
 
 def _encoded(url: str) -> URL:
