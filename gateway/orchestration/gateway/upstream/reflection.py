@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
@@ -18,17 +19,19 @@ _METHODS: Final = (
 )
 _Request = reflection_pb2.ServerReflectionRequest
 _TIMEOUT_S: Final = 10.0
+_ABSENT: Final = {grpc.StatusCode.UNIMPLEMENTED.value[0], grpc.StatusCode.INTERNAL.value[0]}
+"""How a server without the service answers: grpc says INTERNAL where the call ended while the request was written."""
 
 
 async def reflect(channel: grpc.aio.Channel) -> tuple[FileDescriptorSet, list[str]]:
     """The files of all services of a server, and the services' names. Raises `UpstreamError`."""
-    failure: grpc.aio.AioRpcError | None = None
+    failure: UpstreamError | None = None
     for method in _METHODS:
         try:
             return await _reflect(channel, method)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                raise UpstreamError(error.code().value[0], f"reflection failed: {error.details()}") from error
+        except UpstreamError as error:
+            if error.code not in _ABSENT:
+                raise
             failure = error
     raise UpstreamError(
         grpc.StatusCode.UNIMPLEMENTED.value[0],
@@ -83,14 +86,24 @@ def _imports(files: Iterable[FileDescriptorProto]) -> set[str]:
 
 
 async def _ask(stream: Any, request: Any) -> Any:
-    await stream.write(request)
-    response = await stream.read()
+    try:
+        await stream.write(request)
+        response: Any = await stream.read()
+    except grpc.aio.AioRpcError as error:
+        raise UpstreamError(error.code().value[0], f"reflection failed: {error.details()}") from error
+    except asyncio.InvalidStateError:  # the server has ended the call before the request was written
+        raise await _ended(stream) from None
     if response is grpc.aio.EOF:
-        raise UpstreamError(await stream.code(), "the server ended the reflection stream")
+        raise await _ended(stream)
     if response.HasField("error_response"):
-        error = response.error_response
-        raise UpstreamError(error.error_code, f"reflection failed for {request}: {error.error_message}")
+        refused = response.error_response
+        raise UpstreamError(refused.error_code, f"reflection failed for {request}: {refused.error_message}")
     return response
+
+
+async def _ended(stream: Any) -> UpstreamError:
+    code: grpc.StatusCode = await stream.code()
+    return UpstreamError(code.value[0], f"the server ended the reflection stream: {await stream.details()}")
 
 
 def _keep(files: dict[str, FileDescriptorProto], response: Any) -> None:
