@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -52,7 +52,7 @@ async def get(behaviour: Behaviour, *interceptors: grpc.aio.ServerInterceptor, c
     return message("Thing").FromString(await rpc.unary(message("Thing")(name="x").SerializeToString(), call))
 
 
-async def one(wire: bytes) -> Any:
+async def one(wire: bytes) -> AsyncIterator[bytes]:
     yield wire
 
 
@@ -125,8 +125,11 @@ async def test_exception_after_a_status_keeps_the_status() -> None:
 async def test_callbacks_run_when_the_call_is_over() -> None:
     seen: list[tuple[bool, bool]] = []
 
+    def over(done: InProcessContext) -> None:
+        seen.append((done.done(), done.cancelled()))
+
     async def echo(request: Any, context: InProcessContext) -> Any:
-        context.add_done_callback(lambda done: seen.append((done.done(), done.cancelled())))
+        context.add_done_callback(over)
         assert not context.done()
         return request
 
@@ -138,9 +141,12 @@ async def test_deadline_cancels_the_handler_in_the_callers_task() -> None:
     tasks: list[Any] = []
     seen: list[bool] = []
 
+    def over(done: InProcessContext) -> None:
+        seen.append(done.cancelled())
+
     async def hang(request: Any, context: InProcessContext) -> Any:
         tasks.append(asyncio.current_task())
-        context.add_done_callback(lambda done: seen.append(done.cancelled()))
+        context.add_done_callback(over)
         assert 0 < context.time_remaining() <= 0.05
         await asyncio.Event().wait()
 

@@ -58,9 +58,9 @@ class HeaderReader:
                 metadata.append((key, _metadata_value(name, key, value)))
         if token is not None:
             metadata.append(("authorization", f"Bearer {token}"))
-        remote = request.remote or ""
+        remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
-        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), _peer(request, remote))
+        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer)
 
     def _forwarded(self, request: web.Request, remote: str, metadata: list[tuple[str, str | bytes]]) -> None:
         """Who called, by which name; what a proxy says counts only if it is trusted."""
@@ -149,12 +149,13 @@ def _read_grpc_timeout(text: str) -> float:
     return int(found.group(1)) * _UNIT_S[found.group(2)]
 
 
-def _peer(request: web.Request, remote: str) -> str:
-    address: object = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not isinstance(address, tuple):
-        return "unix:"
-    port = cast("tuple[object, ...]", address)[1]
-    return f"ipv6:[{remote}]:{port}" if ":" in remote else f"ipv4:{remote}:{port}"
+@lru_cache(maxsize=4096)
+def _addresses(peername: object) -> tuple[str, str]:
+    """The caller's address, and the same with its port as gRPC writes it. A Unix socket has neither."""
+    if not isinstance(peername, tuple):
+        return "", "unix:"
+    remote, port = cast("tuple[str, int]", peername[:2])
+    return remote, f"ipv6:[{remote}]:{port}" if ":" in remote else f"ipv4:{remote}:{port}"
 
 
 def _bad_header(name: str, description: str) -> RequestError:
