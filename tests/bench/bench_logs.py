@@ -1,4 +1,4 @@
-"""How fast lines are kept, and how soon a follower has them. Run: ``python tests/bench/bench_logs.py [lines]``."""
+"""How fast lines are kept, and how soon a follower has them. Run: ``python -m tests.bench.bench_logs [lines]``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from rich.table import Table
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
 from orchestration.service.providers.base import LogRecord, Provider
+from tests.bench.measuring import in_turns, quantile
+from tests.bench.results import Row
+from tests.bench.servers import Servers
 
+_GATHER_MS = 20.0
+"""How long the collector gathers lines before it writes them."""
 _MESSAGE = "INFO 01-01 12:00:00 engine.py:310] throughput: prompt 1834.2 tokens/s, generation 912.7 tokens/s"
 
 
@@ -93,6 +98,38 @@ async def _reads(folder: Path) -> tuple[float, float]:
         pages.append(time.perf_counter() - began)
     await store.close()
     return statistics.median(tails) * 1e3, statistics.median(pages) * 1e3
+
+
+async def rows(servers: Servers) -> list[Row]:
+    """Appending against bare writes, and how late a follower is against how long lines are gathered."""
+    lines, folders = 40_960, (servers.folder / f"logs-{number}" for number in range(1000))
+
+    async def raw() -> float:
+        folder = next(folders)
+        folder.mkdir()
+        return _raw(folder, lines)
+
+    rounds = await in_turns(3, {"ours": lambda: _append(next(folders), lines), "raw": raw})
+    _, used, lags = await _collect(next(folders), 20_000, 10_000.0)
+    lag = quantile(lags, 0.5) * 1e3
+    return [
+        Row(
+            figure="log append, batches of 256",
+            value=rounds.median("ours") / 1e3,
+            unit="thousand lines/s",
+            peer="bare writes",
+            peer_value=rounds.median("raw") / 1e3,
+            ratio=rounds.ratio("ours", "raw"),
+        ),
+        Row(
+            figure=f"log follow at 10,000 lines/s ({used:.0%} of a core), p50 lag",
+            value=lag,
+            unit="ms",
+            peer="what a batch waits at most",
+            peer_value=_GATHER_MS,
+            ratio=lag / _GATHER_MS,
+        ),
+    ]
 
 
 async def _main(lines: int) -> None:

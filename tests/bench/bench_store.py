@@ -1,6 +1,6 @@
 """Durable mutations per second: 64 callers at once against one after the other, on the same file in one run.
 
-The limit beside them is a bare SQLite commit with synchronous=FULL. Run: python tests/bench/bench_store.py [FOLDER]
+The limit beside them is a bare SQLite commit with synchronous=FULL. Run: python -m tests.bench.bench_store [FOLDER]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import statistics
 import sys
 import tempfile
 import time
@@ -16,10 +17,13 @@ from pathlib import Path
 
 from orchestration.store.records import Deployment, Pool
 from orchestration.store.store import Store
+from tests.bench.results import Row, Target
+from tests.bench.servers import Servers
 
 CALLERS = 64
 EACH = 40
 SEQUENTIAL = 400
+ROUNDS = 5
 
 
 def bare_commits(path: Path) -> float:
@@ -78,6 +82,35 @@ def measure(folder: Path) -> dict[str, float]:
         "ratio_to_bare": round(together / bare, 2),
         "ratio_to_sequential": round(together / sequential, 2),
     }
+
+
+async def rows(servers: Servers) -> list[Row]:
+    """64 callers against bare commits, the median of a few rounds."""
+    found: list[dict[str, float]] = []
+    for number in range(ROUNDS):
+        folder = servers.folder / f"commits-{number}"
+        folder.mkdir()
+        found.append(await asyncio.to_thread(measure, folder))
+    median = {name: statistics.median(one[name] for one in found) for name in found[0]}
+    return [
+        Row(
+            figure=f"durable mutations by {CALLERS} callers",
+            value=median["store_64_callers_per_s"],
+            unit="/s",
+            peer="bare SQLite FULL commits, one after the other",
+            peer_value=median["bare_sqlite_full_commits_per_s"],
+            ratio=median["ratio_to_bare"],
+            target=Target(">=", 2.0),
+        ),
+        Row(
+            figure="durable mutations by one caller",
+            value=median["store_sequential_per_s"],
+            unit="/s",
+            peer=f"by {CALLERS} callers",
+            peer_value=median["store_64_callers_per_s"],
+            ratio=1 / median["ratio_to_sequential"],
+        ),
+    ]
 
 
 def main() -> None:

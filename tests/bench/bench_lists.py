@@ -1,0 +1,70 @@
+"""Lists: of 100 deployments against the JSON alone, and of a page out of many against one out of few."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from google.protobuf.json_format import MessageToJson, Parse
+
+from orchestration.v1 import model_deployments_pb2 as pb
+from tests.bench.measuring import cpu_per_call, in_turns, quantile
+from tests.bench.results import Row, Target
+from tests.bench.servers import LARGE, SMALL, Server, Servers
+
+_LIST = "/deployment/deployments?page_size=100"
+_PAGE = "/deployment/deployments?page_size=50"
+
+
+async def rows(servers: Servers) -> list[Row]:
+    """Both figures."""
+    return [await _hundred(servers), await _page(servers)]
+
+
+async def _hundred(servers: Servers) -> Row:
+    server = await servers.gateway(SMALL)
+    message = Parse(await server.get(_LIST), pb.ListDeploymentsResponse())
+
+    async def ours() -> float:
+        return await cpu_per_call(server.pid, lambda _: server.get(_LIST), callers=2, each=25) / 1000
+
+    async def json_format() -> float:
+        before = time.process_time()
+        for _ in range(5):
+            MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        return (time.process_time() - before) / 5 * 1000
+
+    rounds = await in_turns(5, {"ours": ours, "peer": json_format})
+    return Row(
+        figure="list of 100 deployments over REST, CPU",
+        value=rounds.median("ours"),
+        unit="ms",
+        peer="json_format of that message alone",
+        peer_value=rounds.median("peer"),
+        ratio=rounds.ratio("ours", "peer"),
+        target=Target("<=", 0.1),
+    )
+
+
+async def _page(servers: Servers) -> Row:
+    large, small = await servers.gateway(LARGE), await servers.gateway(SMALL)
+    await large.get(_PAGE)
+
+    async def p99(server: Server) -> float:
+        taken: list[float] = []
+        for _ in range(200):
+            before = time.perf_counter()
+            await server.get(_PAGE)
+            taken.append(time.perf_counter() - before)
+        return quantile(taken, 0.99) * 1000
+
+    rounds = await in_turns(5, {"large": partial(p99, large), "small": partial(p99, small)})
+    return Row(
+        figure=f"list of 50 out of {LARGE:,}, p99",
+        value=rounds.median("large"),
+        unit="ms",
+        peer=f"the same out of {SMALL}",
+        peer_value=rounds.median("small"),
+        ratio=rounds.ratio("large", "small"),
+        target=Target("<=", 1.5),
+    )
