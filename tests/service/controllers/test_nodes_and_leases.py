@@ -41,7 +41,7 @@ class World:
         self.controller = NodeController(store, self.shards, managed, NodeTiming(interval_s=INTERVAL), clock)
 
     async def begin(self, nodes: int) -> None:
-        await self.shards._turn(lambda: None)
+        await self.shards.turn(lambda: None)
         async with self.store.write(actor="test") as tx:
             await tx.insert(Pool(id="p", name="p", owner_type="user", owner_id="a", provider="fake"))
             for number in range(nodes):

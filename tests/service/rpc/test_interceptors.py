@@ -67,20 +67,21 @@ class Server:
 async def serving(limits: Limits | None = None) -> AsyncGenerator[Server]:
     made = Server(limits or Limits())
     server = grpc.aio.server(interceptors=made.interceptors)
-    pb_grpc.add_ModelDeploymentServiceServicer_to_server(made.servicer, server)  # type: ignore[no-untyped-call]
+    untyped: Any = pb_grpc
+    untyped.add_ModelDeploymentServiceServicer_to_server(made.servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        made.stub = pb_grpc.ModelDeploymentServiceStub(channel)  # type: ignore[no-untyped-call]
+        made.stub = pb_grpc.ModelDeploymentServiceStub(channel)
         yield made
     await server.stop(None)
 
 
 def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     """The details of a status, by type."""
-    packed = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    packed: Any = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
     found: dict[str, Any] = {}
-    for item in status_pb2.Status.FromString(packed).details:  # type: ignore[arg-type]
+    for item in status_pb2.Status.FromString(packed).details:
         name = item.TypeName().rsplit(".", 1)[1]
         message = getattr(error_details_pb2, name)()
         item.Unpack(message)

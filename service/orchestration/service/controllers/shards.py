@@ -68,12 +68,13 @@ class ShardLeases:
         """Renew and acquire three times in a lease's life, until cancelled; tell when any was acquired."""
         while True:
             try:
-                await self._turn(on_acquired)
+                await self.turn(on_acquired)
             except StoreError as error:
                 log.warning("leases cannot be renewed", error=str(error))
             await asyncio.sleep(self._ttl_s / 3)
 
-    async def _turn(self, on_acquired: Callable[[], None]) -> None:
+    async def turn(self, on_acquired: Callable[[], None]) -> None:
+        """Renew what is held and take what is free, once."""
         if self._held:
             renewed = await self._leases.renew(list(self._held.values()), self._ttl_s)
             lost = set(self._held) - {lease.name for lease in renewed}

@@ -34,8 +34,9 @@ class ShutdownInterceptor(ScopedInterceptor):
 
     @asynccontextmanager
     async def _endable(self) -> AsyncGenerator[None]:
+        timeout = asyncio.timeout(0 if self._closing else None)
         try:
-            async with asyncio.timeout(0 if self._closing else None) as timeout:
+            async with timeout:
                 self._open.add(timeout)
                 try:
                     yield
