@@ -111,8 +111,12 @@ async def test_what_the_engine_is_told(api: Caller) -> None:
     )
     found = await api.reach(deployment_id, "RUNNING")
     host, port = found["endpoint"].removeprefix("http://").rsplit(":", 1)
-    logs = (await api.call("GetDeploymentLogs", deployment_id=deployment_id))["logs"]
-    told = next(line["message"] for line in logs if line["message"].startswith("told"))
+
+    async def printed() -> str:
+        logs = (await api.call("GetDeploymentLogs", deployment_id=deployment_id))["logs"]
+        return next((line["message"] for line in logs if line["message"].startswith("told")), "")
+
+    told = await eventually(printed, within_s=10)
     assert told == f"told {port} {host} org/m {port} {host} org/m yes"
 
 
@@ -197,24 +201,24 @@ async def test_validate_only_explains_and_makes_nothing(api: Caller) -> None:
     await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "DeployModel", **tiny("nowhere", validate_only=True))
 
 
-@pytest.mark.parametrize(
-    "rpc",
-    [
-        "GetDeployment",
-        "UpdateDeployment",
-        "StartDeployment",
-        "DeleteDeployment",
-        "PurgeDeployment",
-        "GetDeploymentLogs",
-        "GetLogStreamInfo",
-        "ListDeploymentEvents",
-    ],
+BY_ID = (
+    "GetDeployment",
+    "UpdateDeployment",
+    "StartDeployment",
+    "DeleteDeployment",
+    "PurgeDeployment",
+    "GetDeploymentLogs",
+    "GetLogStreamInfo",
+    "ListDeploymentEvents",
 )
-async def test_an_unknown_deployment_is_not_found(api: Caller, rpc: str) -> None:
-    error = await api.refused("NOT_FOUND", "DEPLOYMENT_NOT_FOUND", rpc, deployment_id="nothing")
-    resource = error.detail("ResourceInfo")
-    assert resource is not None
-    assert (resource["resource_type"], resource["resource_name"]) == ("deployment", "nothing")
+
+
+async def test_an_unknown_deployment_is_not_found(api: Caller) -> None:
+    for rpc in BY_ID:
+        error = await api.refused("NOT_FOUND", "DEPLOYMENT_NOT_FOUND", rpc, deployment_id="nothing")
+        resource = error.detail("ResourceInfo")
+        assert resource is not None
+        assert (resource["resource_type"], resource["resource_name"]) == ("deployment", "nothing")
 
 
 async def test_an_unknown_deployment_cannot_be_scaled(api: Caller) -> None:

@@ -54,56 +54,55 @@ async def test_the_same_again_gives_the_same(api: Caller) -> None:
     assert (await api.call("ListModels", model_name="llama"))["total_size"] == 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"backend": "sglang"},
-        {"artifact_uri": "meta-llama/Other"},
-        {"config_json": {"max_model_len": 1}},
-        {"artifact_digest": "sha256:1"},
-        {"labels": {"a": "1"}},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-async def test_a_registered_version_never_changes(api: Caller, change: dict[str, Any]) -> None:
+CHANGES: list[dict[str, Any]] = [
+    {"backend": "sglang"},
+    {"artifact_uri": "meta-llama/Other"},
+    {"config_json": {"max_model_len": 1}},
+    {"artifact_digest": "sha256:1"},
+    {"labels": {"a": "1"}},
+]
+
+
+async def test_a_registered_version_never_changes(api: Caller) -> None:
     before = (await api.call("RegisterModel", **MODEL))["model"]
-    error = await api.refused("ALREADY_EXISTS", "MODEL_VERSION_EXISTS", "RegisterModel", **{**MODEL, **change})
-    assert next(iter(change)) in error.message
+    for change in CHANGES:
+        error = await api.refused("ALREADY_EXISTS", "MODEL_VERSION_EXISTS", "RegisterModel", **{**MODEL, **change})
+        assert next(iter(change)) in error.message
     assert await api.call("GetModel", model_name="llama", model_version="1") == before
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "says"),
-    [
-        ({"model_name": ""}, "model_name", "1 character"),
-        ({"model_version": ""}, "model_version", "1 character"),
-        ({"model_version": "latest"}, "model_version", "latest"),
-        ({"backend": ""}, "backend", "1 character"),
-        ({"artifact_uri": ""}, "artifact_uri", "1 character"),
-        ({"artifact_uri": "ftp://host/model"}, "artifact_uri", "s3://"),
-        ({"artifact_uri": "not a model"}, "artifact_uri", "not a model"),
-    ],
-)
-async def test_a_wrong_field_is_named(api: Caller, change: dict[str, Any], field: str, says: str) -> None:
-    assert says in await api.invalid(field, "RegisterModel", **{**MODEL, **change})
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"model_name": ""}, "model_name", "1 character"),
+    ({"model_version": ""}, "model_version", "1 character"),
+    ({"model_version": "latest"}, "model_version", "latest"),
+    ({"backend": ""}, "backend", "1 character"),
+    ({"artifact_uri": ""}, "artifact_uri", "1 character"),
+    ({"artifact_uri": "ftp://host/model"}, "artifact_uri", "s3://"),
+    ({"artifact_uri": "not a model"}, "artifact_uri", "not a model"),
+]
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "meta-llama/Llama-3-8B-Instruct",
-        "hf://meta-llama/Llama-3-8B-Instruct",
-        "s3://bucket/model",
-        "gs://bucket/model",
-        "https://example.org/model.gguf",
-        "oci://registry.example.org/model:1",
-        "ollama://llama3:8b",
-        "file:///models/llama.gguf",
-    ],
+async def test_a_wrong_field_is_named(api: Caller) -> None:
+    for change, field, says in WRONG:
+        assert says in await api.invalid(field, "RegisterModel", **{**MODEL, **change})
+
+
+ARTIFACTS = (
+    "meta-llama/Llama-3-8B-Instruct",
+    "hf://meta-llama/Llama-3-8B-Instruct",
+    "s3://bucket/model",
+    "gs://bucket/model",
+    "https://example.org/model.gguf",
+    "oci://registry.example.org/model:1",
+    "ollama://llama3:8b",
+    "file:///models/llama.gguf",
 )
-async def test_every_kind_of_artifact_can_be_registered(api: Caller, uri: str) -> None:
-    answer = await api.call("RegisterModel", **{**MODEL, "backend": "custom", "artifact_uri": uri})
-    assert answer["model"]["artifact_uri"] == uri
+
+
+async def test_every_kind_of_artifact_can_be_registered(api: Caller) -> None:
+    for number, uri in enumerate(ARTIFACTS):
+        given = {**MODEL, "model_version": str(number), "backend": "custom", "artifact_uri": uri}
+        assert (await api.call("RegisterModel", **given))["model"]["artifact_uri"] == uri
 
 
 async def test_an_unknown_engine_is_told_which_there_are(api: Caller) -> None:
@@ -130,20 +129,19 @@ async def test_a_model_is_deleted_by_id_or_by_name(api: Caller) -> None:
         await api.refused("NOT_FOUND", "MODEL_NOT_FOUND", "DeleteModel", **named)
 
 
-@pytest.mark.parametrize(
-    "named",
-    [
-        {},
-        {"model_name": "a"},
-        {"model_version": "1"},
-        {"model_id": "x", "model_name": "a", "model_version": "1"},
-        {"model_id": "x", "model_name": "a"},
-    ],
-    ids=lambda named: "+".join(named) or "nothing",
-)
-async def test_a_model_to_delete_is_named_in_one_way(api: Caller, named: dict[str, str]) -> None:
-    error = await api.refused("INVALID_ARGUMENT", "INVALID_FIELD", "DeleteModel", **named)
-    assert "give model_id, or model_name and model_version, but not both" in error.message
+AMBIGUOUS: list[dict[str, str]] = [
+    {},
+    {"model_name": "a"},
+    {"model_version": "1"},
+    {"model_id": "x", "model_name": "a", "model_version": "1"},
+    {"model_id": "x", "model_name": "a"},
+]
+
+
+async def test_a_model_to_delete_is_named_in_one_way(api: Caller) -> None:
+    for named in AMBIGUOUS:
+        error = await api.refused("INVALID_ARGUMENT", "INVALID_FIELD", "DeleteModel", **named)
+        assert "give model_id, or model_name and model_version, but not both" in error.message
 
 
 async def test_latest_cannot_be_deleted(api: Caller) -> None:

@@ -68,20 +68,20 @@ async def test_a_node_is_in_one_pool_at_a_time(api: Caller) -> None:
     await api.refused("FAILED_PRECONDITION", "NODE_IN_OTHER_POOL", "RegisterNode", **NODE, pool_id=other)
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"provider": ""}, "provider"),
-        ({"provider_instance_id": ""}, "provider_instance_id"),
-        ({"pool_id": ""}, "pool_id"),
-        ({"gpu_total": -1}, "gpu_total"),
-        ({"ram_gb_total": -0.5}, "ram_gb_total"),
-        ({"price_per_hour": "Infinity"}, "price_per_hour"),
-        ({"incarnation": -1}, "incarnation"),
-    ],
-)
-async def test_a_wrong_field_is_named(api: Caller, change: dict[str, Any], field: str) -> None:
-    await api.invalid(field, "RegisterNode", **{**NODE, "pool_id": "p", **change})
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"provider": ""}, "provider"),
+    ({"provider_instance_id": ""}, "provider_instance_id"),
+    ({"pool_id": ""}, "pool_id"),
+    ({"gpu_total": -1}, "gpu_total"),
+    ({"ram_gb_total": -0.5}, "ram_gb_total"),
+    ({"price_per_hour": "Infinity"}, "price_per_hour"),
+    ({"incarnation": -1}, "incarnation"),
+]
+
+
+async def test_a_wrong_field_is_named(api: Caller) -> None:
+    for change, field in WRONG:
+        await api.invalid(field, "RegisterNode", **{**NODE, "pool_id": "p", **change})
 
 
 async def test_terminated_nodes_are_shown_only_when_asked_for(api: Caller) -> None:

@@ -130,9 +130,9 @@ async def test_a_token_holds_for_its_query_only(lists: Caller, listing: Listing)
 
 
 @every_list
-@pytest.mark.parametrize("token", ["nonsense", "!!!", "AAAA", "é"])
-async def test_what_is_no_token_is_refused(lists: Caller, listing: Listing, token: str) -> None:
-    await lists.invalid("page_token", listing.rpc, **await listing.query(lists), page_token=token)
+async def test_what_is_no_token_is_refused(lists: Caller, listing: Listing) -> None:
+    for token in ("nonsense", "!!!", "AAAA", "é"):
+        await lists.invalid("page_token", listing.rpc, **await listing.query(lists), page_token=token)
 
 
 @every_list

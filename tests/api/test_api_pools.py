@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.support.caller import Caller
 from tests.support.gateway import eventually, tiny
 
@@ -61,29 +59,29 @@ async def test_a_name_is_taken_for_one_owner_only(api: Caller) -> None:
         await api.call("RegisterPool", **{**POOL, **other})
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "says"),
-    [
-        ({"pool_name": ""}, "pool_name", "1 character"),
-        ({"pool_name": "x" * 254}, "pool_name", "253"),
-        ({"owner_type": "team"}, "owner_type", "org"),
-        ({"owner_id": ""}, "owner_id", "1 character"),
-        ({"provider": ""}, "provider", "1 character"),
-        ({"max_cost_per_hour": -1}, "max_cost_per_hour", "0"),
-        ({"max_cost_per_hour": "NaN"}, "max_cost_per_hour", "finite"),
-        ({"max_cost_per_hour": "Infinity"}, "max_cost_per_hour", "finite"),
-        ({"gpu_count": -1}, "gpu_count", "0"),
-        ({"max_nodes": -1}, "max_nodes", "0"),
-        ({"allowed_gpu_types": [""]}, "allowed_gpu_types[0]", "1 character"),
-        ({"request_id": "k" * 256}, "request_id", "255"),
-        ({"scheduling_policy_json": "{"}, "scheduling_policy_json", "JSON object"),
-        ({"scheduling_policy_json": "[]"}, "scheduling_policy_json", "JSON object"),
-        ({"scheduling_policy_json": '{"strategi": "pack"}'}, "scheduling_policy_json.strategi", "'strategy'"),
-        ({"scheduling_policy_json": '{"strategy": "magic"}'}, "scheduling_policy_json.strategy", "cheapest"),
-    ],
-)
-async def test_a_wrong_field_is_named(api: Caller, change: dict[str, Any], field: str, says: str) -> None:
-    assert says in await api.invalid(field, "RegisterPool", **{**POOL, **change})
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"pool_name": ""}, "pool_name", "1 character"),
+    ({"pool_name": "x" * 254}, "pool_name", "253"),
+    ({"owner_type": "team"}, "owner_type", "org"),
+    ({"owner_id": ""}, "owner_id", "1 character"),
+    ({"provider": ""}, "provider", "1 character"),
+    ({"max_cost_per_hour": -1}, "max_cost_per_hour", "0"),
+    ({"max_cost_per_hour": "NaN"}, "max_cost_per_hour", "finite"),
+    ({"max_cost_per_hour": "Infinity"}, "max_cost_per_hour", "finite"),
+    ({"gpu_count": -1}, "gpu_count", "0"),
+    ({"max_nodes": -1}, "max_nodes", "0"),
+    ({"allowed_gpu_types": [""]}, "allowed_gpu_types[0]", "1 character"),
+    ({"request_id": "k" * 256}, "request_id", "255"),
+    ({"scheduling_policy_json": "{"}, "scheduling_policy_json", "JSON object"),
+    ({"scheduling_policy_json": "[]"}, "scheduling_policy_json", "JSON object"),
+    ({"scheduling_policy_json": '{"strategi": "pack"}'}, "scheduling_policy_json.strategi", "'strategy'"),
+    ({"scheduling_policy_json": '{"strategy": "magic"}'}, "scheduling_policy_json.strategy", "cheapest"),
+]
+
+
+async def test_a_wrong_field_is_named(api: Caller) -> None:
+    for change, field, says in WRONG:
+        assert says in await api.invalid(field, "RegisterPool", **{**POOL, **change})
     assert (await api.call("ListPools", owner_id="ann"))["total_size"] == 0
 
 
@@ -100,13 +98,13 @@ async def test_an_unknown_provider_is_told_which_there_are(api: Caller) -> None:
         assert name in error.violations["provider"]
 
 
-@pytest.mark.parametrize("rpc", ["GetPool", "UpdatePool", "DeletePool", "ListPoolInventory"])
-async def test_an_unknown_pool_is_not_found(api: Caller, rpc: str) -> None:
-    error = await api.refused("NOT_FOUND", "POOL_NOT_FOUND", rpc, pool_id="nowhere")
-    resource = error.detail("ResourceInfo")
-    assert resource is not None
-    assert (resource["resource_type"], resource["resource_name"]) == ("pool", "nowhere")
-    assert "nowhere" in error.message
+async def test_an_unknown_pool_is_not_found(api: Caller) -> None:
+    for rpc in ("GetPool", "UpdatePool", "DeletePool", "ListPoolInventory"):
+        error = await api.refused("NOT_FOUND", "POOL_NOT_FOUND", rpc, pool_id="nowhere")
+        resource = error.detail("ResourceInfo")
+        assert resource is not None
+        assert (resource["resource_type"], resource["resource_name"]) == ("pool", "nowhere")
+        assert "nowhere" in error.message
 
 
 async def test_pools_are_listed_by_owner(api: Caller) -> None:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -257,8 +257,9 @@ class RestFace(Face):
 
 def _texts(value: Any) -> list[str]:
     """A query parameter's values, as they are written in a URL."""
-    values = cast("list[Any]", value) if isinstance(value, list) else [value]
-    return [json.dumps(each) if isinstance(each, bool) else str(each) for each in values]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]  # pyright: ignore[reportUnknownVariableType]
+    return [json.dumps(value) if isinstance(value, bool) else str(value)]
 
 
 def _encoded(url: str) -> URL:
