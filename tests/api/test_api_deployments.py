@@ -356,10 +356,21 @@ async def test_deployments_are_listed_by_what_they_are(api: Caller) -> None:
     assert listed == await api.status(runs)
 
 
+async def happened(api: Caller, deployment_id: str, reason: str) -> dict[str, Any]:
+    """The events once there is one of this reason: it is noted just after the status can be seen."""
+
+    async def look() -> dict[str, Any] | None:
+        answer = await api.call("ListDeploymentEvents", deployment_id=deployment_id)
+        return answer if any(event["reason"] == reason for event in answer["events"]) else None
+
+    return dict(await eventually(look, within_s=10))
+
+
 async def test_events_tell_the_story_newest_first(api: Caller) -> None:
     deployment_id = await api.running()
+    await happened(api, deployment_id, "DEPLOYMENT_RUNNING")
     await api.terminate(deployment_id)
-    answer = await api.call("ListDeploymentEvents", deployment_id=deployment_id)
+    answer = await happened(api, deployment_id, "DEPLOYMENT_STOPPED")
     assert (answer["deployment_id"], answer["total_size"]) == (deployment_id, len(answer["events"]))
     told = [event["reason"] for event in reversed(answer["events"])]
     wanted = ["DEPLOYMENT_ACCEPTED", "DEPLOYMENT_RUNNING", "DEPLOYMENT_TERMINATED", "DEPLOYMENT_STOPPED"]
