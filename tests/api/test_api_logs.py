@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.caller import Caller, moment
-from tests.support.faces import ApiError
-from tests.support.gateway import eventually
+from tests.support.faces import ApiError, face_of
+from tests.support.gateway import eventually, running_gateway
 
 LINES = [f"line {number}" for number in range(20)]
 
@@ -238,3 +239,20 @@ async def test_a_log_that_has_no_lines_has_an_empty_cursor(api: Caller) -> None:
     info = await api.call("GetLogStreamInfo", deployment_id=deployment_id)
     assert info["provider"] == "nosana"
     assert info["subscription"] == {"deployment_id": deployment_id, "cursor": ""}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [(("127.0.0.0/8",), "wss://api.example.org"), ((), "ws://{address}")],
+    ids=["by a trusted proxy", "by anybody else"],
+)
+async def test_the_stream_s_address_is_that_of_the_proxy(
+    tmp_path: Path, trusted: tuple[str, ...], expected: str
+) -> None:
+    forwarded = {"X-Forwarded-Host": "api.example.org", "X-Forwarded-Proto": "https"}
+    async with running_gateway(tmp_path, trusted_proxies=trusted) as gateway:
+        api = Caller(face_of("rest", gateway), gateway)
+        deployment_id = await api.deploy(await api.make_pool(), replicas=0)
+        info = await api.call("GetLogStreamInfo", headers=forwarded, deployment_id=deployment_id)
+        address = gateway.rest.base.removeprefix("http://")
+        assert info["ws_url"] == f"{expected.format(address=address)}/deployment/logs/{deployment_id}/tail"
