@@ -150,15 +150,24 @@ async def test_replicas_without_an_instance_may_be_many(store: Store) -> None:
 
 async def test_references_hold(store: Store) -> None:
     parent = await add_pool(store)
-    run = deployment(parent.id)
     async with store.write(actor="test") as tx:
-        await tx.insert(run)
-        for orphan in (node("nowhere"), deployment("nowhere"), replica("nowhere")):
+        await tx.insert(node(parent.id))
+        for orphan in (node("nowhere"), replica("nowhere")):
             with pytest.raises(BrokenReferenceError):
                 await tx.insert(orphan)
-        with pytest.raises(BrokenReferenceError, match="deployment"):
+        with pytest.raises(BrokenReferenceError, match="node"):
             await tx.delete(parent)
     assert store.index.get(Pool, parent.id) == parent
+
+
+async def test_a_deployment_outlives_its_pool(store: Store) -> None:
+    parent = await add_pool(store)
+    async with store.write(actor="test") as tx:
+        run = await tx.insert(deployment(parent.id))
+    async with store.write(actor="test") as tx:
+        await tx.delete(parent)
+    assert store.index.get(Pool, parent.id) is None
+    assert store.index.get(Deployment, run.id) == run
 
 
 async def test_an_exception_leaves_nothing_behind(store: Store, url: str) -> None:

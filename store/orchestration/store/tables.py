@@ -91,7 +91,6 @@ models = _table(
 deployments = _table(
     "deployments",
     Deployment,
-    _foreign_key("fk_deployments_pool", "pool_id", "pools.id"),
     Index("ix_deployments_pool_id", "pool_id"),
 )
 replicas = _table(
@@ -126,10 +125,9 @@ UNIQUE: dict[type[Record], tuple[str, tuple[str, ...]]] = {
 
 PARENTS: dict[type[Record], tuple[type[Record], str]] = {
     Node: (Pool, "pool_id"),
-    Deployment: (Pool, "pool_id"),
     Replica: (Deployment, "deployment_id"),
 }
-"""Foreign keys: child -> parent and the child's field that names it."""
+"""Foreign keys: child -> parent and the child's field that names it. A deployment has none: it outlives its pool."""
 
 store_meta = Table(
     "store_meta",

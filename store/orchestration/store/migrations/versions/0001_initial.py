@@ -175,9 +175,6 @@ def _create_deployments() -> None:
         sa.Column("observed_status", sa.Text(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", DOUBLE, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["pool_id"], ["pools.id"], name="fk_deployments_pool", initially="DEFERRED", deferrable=True
-        ),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_deployments_pool_id", "deployments", ["pool_id"], unique=False)
