@@ -42,7 +42,7 @@ serve: $(STAMPS)/runtime $(STAMPS)/project ## Run the gateway (gRPC on 50051, HT
 	@exec $(BIN)/orchestration serve $(ARGS)
 
 test: $(STAMPS)/dev $(STAMPS)/project ## Run the tests with coverage; ARGS="-k pools" for some of them
-	$(BIN)/python -m pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n auto --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 lint: $(STAMPS)/dev $(STAMPS)/project ## Check style, format and the direction of imports
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.caller import Caller
 from tests.support.faces import face_of
-from tests.support.gateway import running_gateway
+from tests.support.gateway import eventually, running_gateway
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,12 @@ async def test_events_are_paged(lists: Caller) -> None:
     deployment_id = await add_deployment(lists, 0)
     for number in range(4):
         await lists.call("ScaleDeployment", deployment_id=deployment_id, replicas=number + 1)
+
+    async def all_wait() -> bool:
+        told = await lists.call("ListDeploymentEvents", deployment_id=deployment_id)
+        return [event["reason"] for event in told["events"]].count("REPLICA_WAITING") == 4
+
+    await eventually(all_wait)
     query = {"deployment_id": deployment_id, "page_size": 2}
     whole = await lists.call("ListDeploymentEvents", deployment_id=deployment_id)
     first = await lists.call("ListDeploymentEvents", **query)
