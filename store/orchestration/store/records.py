@@ -211,6 +211,8 @@ class Replica(Record):
     instance_name: str = ""
     provider_instance_id: str = ""
     endpoint: str = ""
+    health_path: str = ""
+    """Where this attempt's engine is probed: the deployment's configuration may have changed since it was started."""
     gpu_count: int = 0
     price_per_hour: float = 0.0
     reason: str = ""

@@ -134,7 +134,7 @@ class ReplicaController:
             return DESCRIBE_INTERVAL_S
         if not replica.endpoint:
             return await self._not_ready(replica, deployment, plan, "it has no endpoint yet")
-        result = await self._health.ask(replica.id, replica.endpoint, plan.health_path, now)
+        result = await self._health.ask(replica.id, replica.endpoint, replica.health_path, now)
         if result.ready:
             if replica.state is not ReplicaState.READY:
                 await self._ready(replica)

@@ -125,9 +125,10 @@ class Starter:
         pool = self._views.pool(replica.pool_id)
         if pool is None:
             return Rejected("POOL_NOT_FOUND", f"pool {replica.pool_id!r} does not exist any more")
+        plan = engine_plan(deployment)
         try:
             provider = self._providers.get(replica.provider)
-            instance = await provider.create(self._spec(replica, deployment, pool, engine_plan(deployment)))
+            instance = await provider.create(self._spec(replica, deployment, pool, plan))
         except InstanceRejectedError as error:
             return Rejected(error.reason, error.message)
         except CapacityError as error:
@@ -136,7 +137,7 @@ class Starter:
             await self._transitions.note(replica, reason=error.reason, message=error.message)
             return error.retry_after_s or self._wait(replica)
         self._refused.pop(replica.id, None)
-        return await self._started(replica, instance)
+        return await self._started(replica, instance, plan)
 
     def _wait(self, replica: Replica) -> float:
         self._refused[replica.id] = self._refused.get(replica.id, 0) + 1
@@ -160,7 +161,7 @@ class Starter:
         )
         return delay
 
-    async def _started(self, replica: Replica, instance: Instance) -> Replica:
+    async def _started(self, replica: Replica, instance: Instance, plan: EnginePlan) -> Replica:
         where = f" at {instance.endpoint}" if instance.endpoint else ""
         return await self._transitions.change(
             replica,
@@ -169,6 +170,7 @@ class Starter:
             state=ReplicaState.STARTING,
             provider_instance_id=instance.provider_instance_id,
             endpoint=instance.endpoint,
+            health_path=plan.health_path,
             started_at=instance.started_at or self._transitions.clock(),
             reason="",
             message="",

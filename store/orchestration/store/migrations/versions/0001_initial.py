@@ -234,6 +234,7 @@ def _create_replicas() -> None:
         sa.Column("instance_name", sa.Text(), nullable=False),
         sa.Column("provider_instance_id", sa.Text(), nullable=False),
         sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("health_path", sa.Text(), nullable=False),
         sa.Column("gpu_count", sa.BigInteger(), nullable=False),
         sa.Column("price_per_hour", DOUBLE, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),

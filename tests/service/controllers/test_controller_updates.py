@@ -1,0 +1,59 @@
+"""Updates of what runs: the replicas of the generation before are left as they are until it is their turn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.gateway import Api, eventually, running_gateway, tiny
+
+_ONE_PATH = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == sys.argv[2] else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""An engine that answers at one path alone."""
+
+
+def _configuration(answers_at: str, health_path: str) -> dict[str, Any]:
+    command = [sys.executable, "-S", "-c", _ONE_PATH, "{port}", answers_at]
+    return {"command": command, "health_path": health_path, "stop_grace_seconds": 2}
+
+
+def _states(found: dict[str, Any], generation: int) -> list[str]:
+    return [item["state"] for item in found["replica_statuses"] if item["generation"] == generation]
+
+
+async def _clean_up(api: Api, deployment: str) -> None:
+    await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})
+    await api.reach(deployment, "STOPPED")
+
+
+async def test_replicas_are_probed_as_they_were_started_while_another_health_path_is_rolled_out(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path, probe_interval_s=0.1, probe_failures=1) as api:
+        request = tiny(await api.make_pool(), replicas=2, configuration=_configuration("/old", "/old"))
+        deployment = str((await api.rest.ok("POST", "/deployment/deploy", request))["deployment_id"])
+        await api.reach(deployment, "RUNNING")
+        body = {
+            "configuration": _configuration("/nowhere", "/new"),
+            "restart_policy": {"max_attempts": 1},
+        }
+        body["configuration"]["startup_timeout_seconds"] = 1
+        await api.rest.ok("PATCH", f"/deployment/update/{deployment}", body)
+
+        async def halted() -> bool:
+            found = await api.status(deployment)
+            assert _states(found, 1)[:1] != ["UNHEALTHY"], "the old replica was probed at the new path"
+            assert found["ready_replicas"] >= 1, "an update that fails has taken the whole deployment down"
+            return _states(found, 2) == ["FAILED"]
+
+        await eventually(halted, within_s=20)
+        assert (await api.status(deployment))["status"] == "DEGRADED"
+        await _clean_up(api, deployment)
