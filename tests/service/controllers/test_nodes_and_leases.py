@@ -136,6 +136,15 @@ async def test_a_lease_that_ran_out_refuses_writes(world: World) -> None:
             pytest.fail("the block must not be entered")
 
 
+async def test_work_is_woken_when_leases_that_ran_out_are_renewed(world: World) -> None:
+    woken: list[float] = []
+    shards = ShardLeases(LeaseManager(world.store, clock=world.clock), 10, world.clock)
+    for seconds in (0, 3, 20, 3):
+        world.clock.now += seconds
+        await shards.turn(lambda: woken.append(world.clock.now - 1_000_000))
+    assert woken == [0, 23], "the work stopped with the leases, and only a full pass would have begun it again"
+
+
 def test_owners_that_are_gone_are_known_to_be() -> None:
     mine = process_owner()
     assert not is_dead(mine)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orchestration.service.controllers.queue import WorkQueue
 from orchestration.service.domain.backoff import Backoff
-from orchestration.store.errors import StaleRecordError
+from orchestration.store.errors import LeaseLostError, StaleRecordError
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -106,3 +106,18 @@ async def test_closing_ends_what_runs_and_takes_nothing_more() -> None:
     await asyncio.sleep(0)
     assert handler.calls == ["a"]
     assert handler.running == 0
+
+
+async def test_work_without_its_lease_is_not_asked_for_again_and_again() -> None:
+    calls = 0
+
+    async def refused(key: str) -> None:
+        nonlocal calls
+        calls += 1
+        raise LeaseLostError(key)
+
+    queue = WorkQueue("test", refused, workers=1, backoff=Backoff(0.01, 0.1))
+    queue.add("a")
+    await asyncio.sleep(0.2)
+    await queue.close()
+    assert calls == 1

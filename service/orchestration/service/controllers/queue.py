@@ -13,6 +13,9 @@ from orchestration.store.errors import LeaseLostError, StaleRecordError
 
 log = structlog.get_logger(__name__)
 
+LEASE_RETRY_S = 1.0
+"""Pause after work for which the lease is not held: it comes with the lease's renewal or acquisition, not by asking."""
+
 Handler = Callable[[str], Awaitable[float | None]]
 """Works on one key; returns the seconds after which to look again, or None to wait until the key is added."""
 
@@ -78,8 +81,10 @@ class WorkQueue:
         try:
             delay = await self._handler(key)
             self._failures.pop(key, None)
-        except (StaleRecordError, LeaseLostError):
+        except StaleRecordError:
             delay = 0.0  # somebody else was faster: look again at what is there now
+        except LeaseLostError:
+            delay = LEASE_RETRY_S
         except Exception as error:
             self._failures[key] = self._failures.get(key, 0) + 1
             delay = self._backoff.delay(self._failures[key])

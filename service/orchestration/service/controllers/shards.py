@@ -71,10 +71,14 @@ class ShardLeases:
                 await self.turn(on_acquired)
             except StoreError as error:
                 log.warning("leases cannot be renewed", error=str(error))
+            except Exception as error:  # without this loop the gateway would do nothing any more, and say nothing
+                log.error("leases cannot be renewed", exc_info=error)
             await asyncio.sleep(self._ttl_s / 3)
 
     async def turn(self, on_acquired: Callable[[], None]) -> None:
         """Renew what is held and take what is free, once."""
+        # Work that met an expired lease has stopped: it begins again when the lease is had back, whichever way.
+        resumed = any(self.lease(name) is None for name in self._held)
         if self._held:
             renewed = await self._leases.renew(list(self._held.values()), self._ttl_s)
             lost = set(self._held) - {lease.name for lease in renewed}
@@ -86,6 +90,7 @@ class ShardLeases:
         if taken:
             self._held.update({lease.name: lease for lease in taken})
             log.info("leases acquired", count=len(taken))
+        if taken or resumed:
             on_acquired()
 
     async def close(self) -> None:
