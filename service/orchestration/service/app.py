@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import aiohttp
 import structlog
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from orchestration.service.address import parse_address
 from orchestration.service.control import Parts, build_controllers, build_registrars
+from orchestration.service.controllers.health import probe_session
 from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
 from orchestration.service.logs.collector import LogCollector
@@ -92,7 +92,7 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     stack.push_async_callback(logs.close)
     collector = LogCollector(logs)
     stack.push_async_callback(collector.close)
-    session = await stack.enter_async_context(aiohttp.ClientSession())
+    session = await stack.enter_async_context(probe_session())
     return Parts(settings, store, providers, logs, collector, session)
 
 

@@ -15,6 +15,11 @@ class _Record:
     probed_at: float = 0.0
 
 
+def probe_session() -> aiohttp.ClientSession:
+    """A session for probes: no bound on connections, or engines that hang would keep healthy ones from being asked."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+
+
 class HealthMonitor:
     """Probes engines and counts their failures in a row, by replica."""
 
