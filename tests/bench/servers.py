@@ -7,17 +7,18 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
+import psutil
 
 from orchestration.service.settings import Settings
 from tests.bench.seed import seed
-from tests.support.gateway import FAST, GatewayProcess, end_engines
+from tests.support.gateway import FAST, GatewayProcess, end_engines, eventually
 
 SMALL, LARGE = 100, 10_000
 """Deployments, and nodes, of the databases."""
@@ -105,6 +106,16 @@ async def gateway(data_dir: Path, **knobs: Any) -> AsyncGenerator[Server]:
     finally:
         await process.stop()
         end_engines(data_dir)
+        await eventually(lambda: _no_engine(data_dir), why=lambda: "engines did not end")
+
+
+async def _no_engine(data_dir: Path) -> bool:
+    """Whether no supervisor writes to the folder any more."""
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if any(part.startswith(f"{data_dir}/") for part in process.cmdline()):
+                return False
+    return True
 
 
 @asynccontextmanager
