@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import structlog
+
 from orchestration.service.controllers.transitions import Transitions
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.logs.collector import LogCollector
+from orchestration.service.logs.errors import LogStoreError
 from orchestration.service.providers.base import Provider
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.store.records import Deployment, Replica, ReplicaState
 
+log = structlog.get_logger(__name__)
+
 LAST_LINES = 5
 """Lines of a failed attempt that are told in its message."""
 _MAX_TEXT = 2000
-_GONE_POLL_S = 0.05
+_FIRST_GONE_POLL_S = 0.05
+_SLOWEST_GONE_POLL_S = 2.0
 
 
 class Ender:
@@ -64,7 +70,11 @@ class Ender:
             return message
         provider = self._providers.get(replica.provider)
         await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
-        lines = await self._collector.last_lines(replica.deployment_id, replica.id, LAST_LINES)
+        try:
+            lines = await self._collector.last_lines(replica.deployment_id, replica.id, LAST_LINES)
+        except LogStoreError as error:  # a full disk must not keep the replica from being replaced
+            log.warning("last lines cannot be read", replica_id=replica.id, error=str(error))
+            return message
         said = " | ".join(line.strip() for line in lines if line.strip())
         return f"{message}; last lines: {said[-_MAX_TEXT:]}" if said else message
 
@@ -74,14 +84,18 @@ class Ender:
             return await self._transitions.note(
                 replica, instance_name="", provider_instance_id="", pool_id="", node_id="", price_per_hour=0.0
             )
-        return _GONE_POLL_S
+        return self._until_next_look(replica)
 
     async def finish(self, replica: Replica) -> float | None:
         """End a replica that is not wanted; gives the seconds after which to look again, None when it is gone."""
         if replica.instance_name and not await self._gone(self._providers.get(replica.provider), replica):
-            return _GONE_POLL_S
+            return self._until_next_look(replica)
         await self._transitions.remove(replica, "is gone")
         return None
+
+    def _until_next_look(self, replica: Replica) -> float:
+        elapsed = self._transitions.clock() - replica.state_changed_at
+        return min(_SLOWEST_GONE_POLL_S, max(_FIRST_GONE_POLL_S, elapsed / 10))
 
     async def _gone(self, provider: Provider, replica: Replica) -> bool:
         await provider.delete(replica.instance_name)

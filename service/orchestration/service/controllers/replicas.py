@@ -56,6 +56,7 @@ class ReplicaController:
         replica = self._index.get(Replica, replica_id)
         if replica is None:
             self._health.forget(replica_id)
+            self._starter.forget(replica_id)
             return None
         deployment = self._index.get(Deployment, replica.deployment_id)
         if deployment is None or self._shards.lease_for(replica.deployment_id) is None:

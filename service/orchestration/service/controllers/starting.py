@@ -52,11 +52,14 @@ class Starter:
         self._owner = owner
         self._backoff = backoff
         self._refused: dict[str, int] = {}
+        """Refusals in a row by replica."""
+        self._full: dict[str, set[str]] = {}
+        """By replica, the pools whose provider had no room for it though the rows said so."""
 
     async def place(self, replica: Replica, deployment: Deployment) -> Replica:
         """Reserve a place and write down the instance's name; without a place the row says why."""
         async with self._transitions.place(deployment.id) as tx:
-            best = await self._choose(tx, deployment)
+            best = await self._choose(tx, deployment, self._full.get(replica.id, set()))
             if not best.feasible:
                 if (replica.state, replica.reason, replica.message) == (
                     ReplicaState.PENDING,
@@ -102,18 +105,32 @@ class Starter:
                 ready_at=0.0,
             )
 
-    async def _choose(self, tx: Transaction, deployment: Deployment) -> Candidate:
-        """The best candidate of the first pool that has room; else the first refusal of the first pool."""
+    def forget(self, replica_id: str) -> None:
+        """Drop what is remembered of a replica that is gone."""
+        self._refused.pop(replica_id, None)
+        self._full.pop(replica_id, None)
+
+    async def _choose(self, tx: Transaction, deployment: Deployment, full: set[str]) -> Candidate:
+        """The best candidate of the first pool that has room; else the first refusal of the first pool.
+
+        Pools in `full` are taken when there is no other, and then all are tried again.
+        """
         first: Candidate | None = None
+        second_choice: Candidate | None = None
         for pool_id in (deployment.pool_id, *deployment.fallback_pool_ids):
             pool = await tx.get(Pool, pool_id)
             if pool is None:
                 found = [Candidate(pool_id, "", False, 0.0, 0, "POOL_NOT_FOUND", f"pool {pool_id!r} does not exist")]
             else:
                 found = candidates(deployment, await self._views.read(tx, pool))
-            if found[0].feasible:
+            if found[0].feasible and pool_id not in full:
                 return found[0]
+            if found[0].feasible:
+                second_choice = second_choice or found[0]
             first = first or found[0]
+        if second_choice is not None:
+            full.clear()
+            return second_choice
         assert first is not None  # a deployment has at least one pool
         return first
 
@@ -136,7 +153,7 @@ class Starter:
         except ProviderError as error:
             await self._transitions.note(replica, reason=error.reason, message=error.message)
             return error.retry_after_s or self._wait(replica)
-        self._refused.pop(replica.id, None)
+        self.forget(replica.id)
         return await self._started(replica, instance, plan)
 
     def _wait(self, replica: Replica) -> float:
@@ -144,8 +161,9 @@ class Starter:
         return max(0.1, self._backoff.delay(self._refused[replica.id]))
 
     async def _release(self, replica: Replica, error: CapacityError) -> float:
-        """Give the place back: the provider has less room than the rows say."""
+        """Give the place back: the provider has less room than the rows say. Nothing ran, so it was no attempt."""
         delay = self._wait(replica)
+        self._full.setdefault(replica.id, set()).add(replica.pool_id)
         await self._transitions.change(
             replica,
             "REPLICA_WAITING",
@@ -154,6 +172,8 @@ class Starter:
             state=ReplicaState.PENDING,
             reason=error.reason,
             message=error.message,
+            attempt=replica.attempt - 1,
+            restarts=max(0, replica.restarts - 1),
             pool_id="",
             node_id="",
             instance_name="",
