@@ -92,6 +92,25 @@ async def test_the_brake_holds_when_most_of_a_pool_goes_silent_at_once(world: Wo
     assert "EVICTION_BRAKE" in [event.reason for event in events]
 
 
+async def test_a_silence_that_lasts_is_told_of_once(world: World) -> None:
+    await world.begin(5)
+    await world.pass_time(300, 0, 1)
+    events, _ = await world.store.list_events("pool", "p", limit=100)
+    assert [event.reason for event in events] == ["EVICTION_BRAKE"]
+
+
+async def test_a_pool_that_is_silent_does_not_keep_nodes_of_another_from_being_lost(world: World) -> None:
+    await world.begin(5)
+    async with world.store.write(actor="test") as tx:
+        await tx.insert(Pool(id="q", name="q", owner_type="user", owner_id="a", provider="fake"))
+        for number in (8, 9):
+            await tx.insert(Node(id=f"n{number}", pool_id="q", provider="fake", provider_instance_id=f"i{number}"))
+    world.beat(8, 9)
+    await world.pass_time(20, 0, 1, 8, 9)
+    await world.pass_time(120, 0, 1, 8)
+    assert world.states()[-2:] == ["READY", "LOST"]
+
+
 async def test_fewer_than_three_silent_nodes_never_brake(world: World) -> None:
     await world.begin(2)
     await world.pass_time(35)

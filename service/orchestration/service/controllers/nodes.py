@@ -54,6 +54,8 @@ class NodeController:
         self._clock = clock
         self._grace_from = clock()
         """Silence before this time does not count: this gateway was not listening, or cannot tell."""
+        self._braked_at: dict[str, float] = {}
+        """By pool, when its nodes were last given a new lease."""
         self._last_look = clock()
 
     async def run(self) -> None:
@@ -80,19 +82,21 @@ class NodeController:
         for node in self._store.index.all(Node):
             if not node.managed and node.state in _HEARD:
                 by_pool[node.pool_id].append(node)
+        self._braked_at = {pool_id: at for pool_id, at in self._braked_at.items() if pool_id in by_pool}
         for pool_id, nodes in by_pool.items():
             await self._judge(pool_id, nodes, now)
 
     def _silence(self, node: Node, now: float) -> float:
         """Intervals since the node was last heard of."""
-        return (now - max(node.last_heartbeat_at, self._grace_from)) / self._timing.interval_s
+        heard = max(node.last_heartbeat_at, self._grace_from, self._braked_at.get(node.pool_id, 0.0))
+        return (now - heard) / self._timing.interval_s
 
     async def _judge(self, pool_id: str, nodes: list[Node], now: float) -> None:
         lost = [node for node in nodes if self._silence(node, now) > self._timing.lost_after]
         late = [node for node in nodes if self._silence(node, now) > self._timing.suspect_after]
         if len(late) >= self._timing.brake_minimum and len(late) >= self._timing.brake_fraction * len(nodes):
             if lost:
-                await self._brake(pool_id, len(late), len(nodes), now)
+                await self._brake(pool_id, late, len(nodes), now)
             return
         for node in late:
             if node in lost:
@@ -100,11 +104,14 @@ class NodeController:
             elif node.state is not NodeState.UNHEALTHY:
                 await self._mark(node, NodeState.UNHEALTHY, "its heartbeats are late", now)
 
-    async def _brake(self, pool_id: str, silent: int, total: int, now: float) -> None:
-        """Lose nothing: so many nodes at once is more likely a fault on this side. All get a new lease."""
-        self._grace_from = now
-        text = f"{silent} of {total} nodes went silent at once; none is held to be lost, all get a new lease"
-        log.warning("eviction brake", pool_id=pool_id, silent=silent, total=total)
+    async def _brake(self, pool_id: str, late: list[Node], total: int, now: float) -> None:
+        """Lose nothing: so many nodes at once is more likely a fault on this side. The pool's all get a new lease."""
+        before = self._braked_at.get(pool_id, 0.0)
+        self._braked_at[pool_id] = now
+        if all(node.last_heartbeat_at < before for node in late):
+            return  # the same silence still, which was told of
+        text = f"{len(late)} of {total} nodes went silent at once; none is held to be lost, all get a new lease"
+        log.warning("eviction brake", pool_id=pool_id, silent=len(late), total=total)
         async with self._store.write(actor=ACTOR) as tx:
             tx.event(kind="pool", subject_id=pool_id, type="WARNING", reason="EVICTION_BRAKE", message=text)
 

@@ -55,7 +55,10 @@ class Reaper:
             return
         for provider in self._providers.all():
             if not self._providers.unavailable_reason(provider.name):
-                await self._sweep_provider(provider)
+                try:
+                    await self._sweep_provider(provider)
+                except Exception as error:  # one that is out of reach does not keep the others from being swept
+                    log.warning("sweep failed", provider=provider.name, exc_info=error)
         await self.remove_empty_pools()
 
     async def _sweep_provider(self, provider: Provider) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
+
 from orchestration.service.ids import new_id
-from orchestration.service.providers.base import Resource
+from orchestration.service.providers.base import ProviderError, Resource
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.store.index import Index
 from orchestration.store.records import Node, NodeState, Pool, PoolState
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
+
+log = structlog.get_logger(__name__)
 
 ACTOR = "node-controller"
 
@@ -30,7 +34,10 @@ class ManagedNodes:
         """Ask the local providers what there is, and bring the nodes of their pools up to it."""
         for provider in self._providers.all():
             if provider.capabilities.kind == "local":
-                self._resources[provider.name] = list(await provider.list_resources())
+                try:
+                    self._resources[provider.name] = list(await provider.list_resources())
+                except ProviderError as error:
+                    log.warning("resources cannot be read; what was there before counts", error=error.message)
         for name in self._resources:
             for pool in self._index.find(Pool, provider=name):
                 await self._sync(pool)
@@ -40,7 +47,8 @@ class ManagedNodes:
         wanted = {_instance_id(pool, resource): resource for resource in self._resources[pool.provider]}
         now = self._clock()
         stale = any(key not in nodes or _described(nodes[key], item) != nodes[key] for key, item in wanted.items())
-        if (stale or set(nodes) - set(wanted)) and pool.state is PoolState.ACTIVE:
+        gone = any(nodes[key].state is not NodeState.TERMINATED for key in set(nodes) - set(wanted))
+        if (stale or gone) and pool.state is PoolState.ACTIVE:
             async with self._store.write(actor=ACTOR) as tx:
                 await self.join(tx, pool)
         for key in set(nodes) & set(wanted):
