@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import is_
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -113,8 +114,44 @@ def model_view(model: Model) -> models_pb.Model:
     )
 
 
+class DeploymentViews:
+    """The views that were last asked for, each good as long as it is asked for the very same records.
+
+    Records never change, so the records themselves are the key, by identity: a revision may be given out again after a
+    transaction that failed.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._views: dict[str, tuple[Deployment, Sequence[Replica], deployments_pb.Deployment]] = {}
+
+    def get(self, deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
+        """The view, made when it is not there."""
+        found = self._views.pop(deployment.id, None)
+        if found is None or found[0] is not deployment or not _same(found[1], replicas):
+            found = deployment, tuple(replicas), _make_deployment_view(deployment, replicas)
+            if len(self._views) >= self._size:
+                del self._views[next(iter(self._views))]
+        self._views[deployment.id] = found  # last: the first one is the one that was not asked for the longest
+        return found[2]
+
+
+def _same(one: Sequence[Replica], other: Sequence[Replica]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+_views = DeploymentViews(size=1024)  # about 5 kB each
+
+
 def deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
-    """A deployment with its replicas, summed up."""
+    """A deployment with its replicas, summed up.
+
+    The message is shared with whoever asks for the same deployment: it is not to be changed.
+    """
+    return _views.get(deployment, replicas)
+
+
+def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
     ordered = sorted(replicas, key=lambda replica: (replica.ordinal, replica.id))
     status = deployment_status(deployment, ordered)
     ready = serving(ordered)
