@@ -11,12 +11,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.bench import bench_deploy, bench_heartbeats, bench_lists, bench_logs, bench_rest, bench_startup, bench_store
+from tests.bench import (
+    bench_deploy,
+    bench_gateway,
+    bench_heartbeats,
+    bench_lists,
+    bench_logs,
+    bench_rest,
+    bench_startup,
+    bench_store,
+)
 from tests.bench.results import LATEST, Row, print_table, write_json
 from tests.bench.servers import Servers
 
 FIGURES: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "rest": bench_rest.rows,
+    "transcoder": bench_gateway.rows,
     "lists": bench_lists.rows,
     "heartbeats": bench_heartbeats.rows,
     "commits": bench_store.rows,

@@ -9,6 +9,7 @@ The client's share is measured with them; it is the same for both, so that the t
 from __future__ import annotations
 
 import asyncio
+import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -17,9 +18,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from orchestration.gateway import Gateway, InProcessUpstream
+from tests.bench.results import Row
+from tests.bench.servers import Servers
 from tests.support.transcoding_service import SERVICE, Handlers, pool
 
 ROUND = 500
+SECONDS = 5.0
 
 
 class Client:
@@ -63,8 +67,8 @@ async def serving(app: web.Application, path: str) -> AsyncGenerator[Client, Non
         await runner.cleanup()
 
 
-async def run(seconds: float) -> None:
-    """Print the table."""
+async def measure(seconds: float) -> list[tuple[float, float]]:
+    """CPU seconds of a request of each round: of the bare handler, and of the gateway."""
     handlers = Handlers()
     gateway = Gateway(InProcessUpstream([handlers.register], (), pool()), [SERVICE])
     await gateway.start()
@@ -83,6 +87,28 @@ async def run(seconds: float) -> None:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 figures.append((await baseline.measure(), await client.measure()))
+    return figures
+
+
+async def rows(_: Servers) -> list[Row]:
+    """The transcoder alone, without interceptors and use cases."""
+    figures = await measure(SECONDS)
+    bare, full = (statistics.median(column) * 1e6 for column in zip(*figures, strict=True))
+    return [
+        Row(
+            figure="transcoder alone, GET, CPU with the client's",
+            value=full,
+            unit="us",
+            peer="bare aiohttp handler, same bytes",
+            peer_value=bare,
+            ratio=statistics.median(ours / theirs for theirs, ours in figures),
+        )
+    ]
+
+
+def main(seconds: float) -> None:
+    """Print the table."""
+    figures = asyncio.run(measure(seconds))
     best = [min(column) * 1e6 for column in zip(*figures, strict=True)]
     print(f"{'unary GET, CPU per request':<40}{'us':>8}{'ratio':>8}")
     print(f"{'bare aiohttp handler, same bytes':<40}{best[0]:>8.1f}{1.0:>8.2f}")
@@ -90,4 +116,4 @@ async def run(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0))
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)
