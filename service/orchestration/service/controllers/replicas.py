@@ -109,7 +109,8 @@ class ReplicaController:
         self._follow(replica)
         instance = await self._providers.get(replica.provider).describe(replica.instance_name)
         node = self._index.get(Node, replica.node_id) if replica.node_id else None
-        if node is not None and node.state in _LOST:
+        # On a machine that the gateway itself keeps, the instance tells more than an inventory that has changed.
+        if node is not None and node.state in _LOST and not node.managed:
             await self._fail(replica, deployment, "NODE_LOST", f"node {node.hostname or node.id} is {node.state}")
             return 0.0
         if instance is None:
