@@ -11,6 +11,7 @@ import pytest
 from orchestration.store import feed
 from tests.support.caller import Caller
 from tests.support.faces import ApiError
+from tests.support.gateway import eventually
 
 
 async def take(stream: AsyncIterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -165,6 +166,21 @@ async def test_a_replica_that_goes_is_told(api: Caller) -> None:
                 if len(message["deployment"]["replica_statuses"]) == 1:
                     assert message["deployment"]["status"] == "RUNNING"
                     break
+
+
+async def test_a_replica_that_went_before_the_watch_was_resumed_is_told(api: Caller) -> None:
+    deployment_id = await api.running(replicas=2)
+    async with api.stream("WatchDeployments") as stream:
+        token = await until_synced(stream)
+    await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=1)
+
+    async def one_left() -> bool:
+        return len((await api.status(deployment_id))["replica_statuses"]) == 1
+
+    await eventually(one_left, within_s=10)
+    async with api.stream("WatchDeployments", resume_token=token) as stream:
+        (message,) = await take(stream, 1)
+        assert len(message["deployment"]["replica_statuses"]) == 1
 
 
 async def test_a_token_that_is_too_old_is_out_of_range(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

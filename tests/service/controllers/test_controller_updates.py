@@ -57,3 +57,27 @@ async def test_replicas_are_probed_as_they_were_started_while_another_health_pat
         await eventually(halted, within_s=20)
         assert (await api.status(deployment))["status"] == "DEGRADED"
         await _clean_up(api, deployment)
+
+
+async def test_a_version_that_is_not_registered_is_refused_also_of_a_model_that_is_not(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path) as api:
+        deployment = await api.deploy(await api.make_pool(), replicas=0)
+        status, answer = await api.rest.call("PATCH", f"/deployment/update/{deployment}", {"model_version": "9"})
+        assert (status, answer["error"]["status"]) == (404, "NOT_FOUND"), answer
+
+
+async def test_a_deployment_that_is_scaled_down_is_never_degraded(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path) as api:
+        deployment = await api.deploy(await api.make_pool(), "--ignore-term", replicas=2)
+        await api.reach(deployment, "RUNNING")
+        answer = await api.rest.ok("POST", "/deployment/scale", {"deployment_id": deployment, "replicas": 1})
+        assert answer["status"] == "RUNNING"
+
+        async def one_left() -> bool:
+            found = await api.status(deployment)
+            assert found["status"] == "RUNNING"
+            return len(found["replica_statuses"]) == 1
+
+        await eventually(one_left)
+        assert "DEPLOYMENT_DEGRADED" not in [event["reason"] for event in await api.events(deployment)]
+        await _clean_up(api, deployment)

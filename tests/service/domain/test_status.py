@@ -35,6 +35,18 @@ CASES: list[tuple[str, dict[str, object], list[Replica], DeploymentStatus]] = [
     ("all ready", {}, [replica(0, READY), replica(1, READY)], DeploymentStatus.RUNNING),
     ("none wanted", {"replicas": 0}, [], DeploymentStatus.RUNNING),
     (
+        "scaled down, the surplus still there",
+        {"complete_generation": 1},
+        [replica(0, READY), replica(1, READY), replica(2, ReplicaState.TERMINATING)],
+        DeploymentStatus.RUNNING,
+    ),
+    (
+        "scaled down while one was lost",
+        {"complete_generation": 1},
+        [replica(0, READY), replica(1, FAILED), replica(2, ReplicaState.TERMINATING)],
+        DeploymentStatus.DEGRADED,
+    ),
+    (
         "one lost after it was complete",
         {"complete_generation": 1},
         [replica(0, READY), replica(1, STARTING)],

@@ -31,9 +31,12 @@ def serving(replicas: Sequence[Replica]) -> list[Replica]:
 
 
 def is_complete(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
-    """Whether exactly the wanted replicas are there, all of the current generation and ready."""
+    """Whether the wanted replicas are there and ready, and none of another generation.
+
+    More than are wanted do not count against it: they are being ended, and nothing is missing meanwhile.
+    """
     current = [replica for replica in replicas if replica.generation == deployment.generation]
-    return len(current) == len(replicas) == deployment.replicas == len(serving(current))
+    return len(current) == len(replicas) and len(serving(current)) >= deployment.replicas
 
 
 def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> DeploymentStatus:

@@ -10,6 +10,7 @@ from orchestration.service.errors import PreconditionError
 from orchestration.service.usecases.deployment_specs import check_fits, engine_plan, not_found, with_model
 from orchestration.service.usecases.deployments import RestartDefaults, with_restart_policy, with_strategy
 from orchestration.service.usecases.fields import fields_to_set
+from orchestration.service.usecases.models import model_not_found
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.values import plain
@@ -97,6 +98,8 @@ class DeploymentChanges:
             wanted = with_restart_policy(wanted, request.restart_policy, self._restarts)
         if {"model_version", "engine", "configuration", "inference_model"} & set(names):
             wanted = await with_model(tx, wanted)
+        if "model_version" in names and request.model_version and not wanted.model_id:
+            raise model_not_found(wanted.model_name, request.model_version)
         engine_plan(wanted)
         return wanted
 

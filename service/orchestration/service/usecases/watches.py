@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 
 from orchestration.service.errors import InvalidArgumentError, OutOfRangeError, Violation
 from orchestration.service.usecases.views import deployment_view
@@ -34,9 +34,10 @@ class WatchUseCase:
         with self._index.subscribe(kinds=_KINDS) as subscription:
             snapshot = self._snapshot(request)
             seen = {deployment.id for deployment in snapshot}
+            owners = {replica.id: replica.deployment_id for replica in self._index.find(Replica, deployment_id=seen)}
             if request.resume_token:
                 missed = self._missed(_decode(request.resume_token))
-                for message in self._changes(request, missed, seen, resumed=True):
+                for message in self._changes(request, missed, seen, owners, resumed=True):
                     yield message
             else:
                 revision = self._index.revision
@@ -45,7 +46,7 @@ class WatchUseCase:
                 synced = pb.WatchDeploymentsResponse.SYNCED
                 yield pb.WatchDeploymentsResponse(type=synced, resume_token=_encode(revision))
             async for batch in subscription:
-                for message in self._changes(request, batch, seen):
+                for message in self._changes(request, batch, seen, owners):
                     yield message
 
     def _missed(self, revision: int) -> list[Change]:
@@ -71,16 +72,17 @@ class WatchUseCase:
         request: pb.WatchDeploymentsRequest,
         changes: Iterable[Change],
         seen: set[str],
+        owners: dict[str, str],
         *,
         resumed: bool = False,
     ) -> list[pb.WatchDeploymentsResponse]:
         """One message for each deployment that the changes touch, in an order in which each can be resumed from.
 
-        `seen` holds what the caller knows. One that has resumed may also know deployments that are gone by now, and
-        which of those matched cannot be told any more.
+        `seen` holds what the caller knows, `owners` the deployment of each replica, also of one that is gone. One that
+        has resumed may also know deployments that are gone by now, and which of those matched cannot be told any more.
         """
         messages: list[pb.WatchDeploymentsResponse] = []
-        for deployment_id, revision in self._touched(changes):
+        for deployment_id, revision in self._touched(changes, owners, seen if resumed else ()):
             deployment = self._index.get(Deployment, deployment_id)
             if deployment is not None and _matches(deployment, request):
                 known = deployment_id in seen
@@ -97,16 +99,25 @@ class WatchUseCase:
             messages.append(message)
         return messages
 
-    def _touched(self, changes: Iterable[Change]) -> list[tuple[str, int]]:
-        """Ids of the deployments that the changes are of, each once with its last revision, by that revision."""
+    def _touched(
+        self, changes: Iterable[Change], owners: dict[str, str], otherwise: Collection[str]
+    ) -> list[tuple[str, int]]:
+        """Ids of the deployments that the changes are of, each once with its last revision, by that revision.
+
+        A replica that was gone before the caller resumed may have been of any deployment: of `otherwise`.
+        """
         touched: dict[str, int] = {}
         for change in changes:
+            replica = self._index.get(Replica, change.id)
             if change.kind == Deployment.kind:
                 touched[change.id] = change.revision
+            elif replica is not None:
+                owners[replica.id] = replica.deployment_id
+                touched[replica.deployment_id] = change.revision
+            elif change.id in owners:
+                touched[owners.pop(change.id)] = change.revision
             else:
-                replica = self._index.get(Replica, change.id)
-                if replica is not None:
-                    touched[replica.deployment_id] = change.revision
+                touched.update(dict.fromkeys(otherwise, change.revision))
         return sorted(touched.items(), key=lambda item: item[1])
 
     def _message(self, kind: pb.WatchDeploymentsResponse.Type, deployment: Deployment) -> pb.WatchDeploymentsResponse:
