@@ -203,3 +203,9 @@ async def test_telemetry_is_taken(api: Caller) -> None:
     await register(api)
     answer = await api.call("Heartbeat", **READY, telemetry={"gpu.0.temperature": 71.5, "queue": 3})
     assert answer["status"] == "ok"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+async def test_telemetry_holds_numbers_that_every_database_can_keep(api: Caller, number: str) -> None:
+    await register(api)
+    assert "finite" in await api.invalid("telemetry['load']", "Heartbeat", **NODE, telemetry={"load": number})
