@@ -111,7 +111,9 @@ def _translate(error: Exception) -> errors.OrchestrationError | None:
                 *(errors.Violation(issue.field, issue.description) for issue in error.issues),
                 reason="INVALID_CONFIGURATION",
             )
-        case providers.ProviderUnavailableError():
+        case providers.ProviderError():
+            if not error.retryable:
+                return errors.PreconditionError(error.reason, error.message)
             return errors.UnavailableError(error.reason, error.message, retry_after_s=error.retry_after_s or 30.0)
         case TimeoutError():
             return errors.DeadlineError("DEADLINE_EXCEEDED", "the request took longer than the time it had")

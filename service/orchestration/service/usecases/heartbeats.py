@@ -123,6 +123,8 @@ class HeartbeatUseCase:
             if current is None:
                 raise unknown_node(request.provider, request.provider_instance_id)
             refuse_stale(current, request.incarnation if request.HasField("incarnation") else None, None)
+            if current.state is NodeState.TERMINATED and request.incarnation <= current.incarnation:
+                raise terminated(current)  # since it was looked at
             changed = await tx.update(_described(current, request, wanted, now, reported=state))
             if changed.state is not current.state:
                 text = f"{current.state} -> {changed.state}"
