@@ -21,7 +21,7 @@ from tests.bench import (
     bench_startup,
     bench_store,
 )
-from tests.bench.results import LATEST, Row, print_table, write_json
+from tests.bench.results import LATEST, Row, circumstances, print_table, write_json
 from tests.bench.servers import Servers
 
 FIGURES: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
@@ -50,11 +50,12 @@ def main(arguments: Sequence[str]) -> None:
     chosen = [name for name in FIGURES if not given.only or any(part in name for part in given.only)]
     if not chosen:
         parser.error(f"--only {' '.join(given.only)}: no figure is called so; there are {', '.join(FIGURES)}")
+    about = circumstances()
     rows = asyncio.run(_measure(chosen, given.folder))
     print_table(rows)
     path = given.json or (LATEST if len(chosen) == len(FIGURES) else None)
     if path is not None:
-        write_json(rows, path)
+        write_json(about, rows, path)
 
 
 async def _measure(chosen: Sequence[str], folder: Path | None) -> list[Row]:

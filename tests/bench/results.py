@@ -77,16 +77,21 @@ def _shown(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
-def write_json(rows: Sequence[Row], path: Path = LATEST) -> None:
-    """Keep the rows, with the commit and the date but nothing that tells which machine it was."""
-    document = {
+def circumstances() -> dict[str, object]:
+    """What is measured, and where: the commit and the date, but nothing that tells which machine it is."""
+    return {
         "commit": _git("rev-parse", "HEAD"),
         "sources_modified": bool(_git("status", "--porcelain", "--", *_SOURCES)),
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "rows": [_as_json(row) for row in rows],
+        "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def write_json(about: dict[str, object], rows: Sequence[Row], path: Path = LATEST) -> None:
+    """Keep the rows, with what `circumstances` told before they were measured."""
+    document = {**about, "rows": [_as_json(row) for row in rows]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n")
 
