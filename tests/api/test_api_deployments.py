@@ -232,8 +232,12 @@ async def test_scaling_goes_up_and_down(api: Caller) -> None:
     found = await api.reach(deployment_id, "RUNNING")
     assert (found["ready_replicas"], found["generation"]) == (3, 1)
     await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=1)
-    found = await api.reach(deployment_id, "RUNNING")
-    assert [replica["ordinal"] for replica in found["replica_statuses"]] == [0]
+
+    async def only_the_first_is_left() -> bool:
+        found = await api.reach(deployment_id, "RUNNING")
+        return [replica["ordinal"] for replica in found["replica_statuses"]] == [0]
+
+    await eventually(only_the_first_is_left)
     await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=0)
 
     async def none() -> bool:
