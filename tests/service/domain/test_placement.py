@@ -40,6 +40,7 @@ def view(pool: Pool = POOL, *nodes: Node, **fields: object) -> PoolView:
 REFUSALS: list[tuple[str, Pool, Node, Deployment, str, str]] = [
     ("dedicated", replace(POOL, is_dedicated=True, owner_id="bob"), NODE, WANTED, "POOL_DEDICATED", "bob"),
     ("engine", POOL, NODE, replace(WANTED, engine="tgi"), "ENGINE_NOT_SUPPORTED", "tgi"),
+    ("region", replace(POOL, region_constraint=("eu",)), NODE, WANTED, "REGION_NOT_ALLOWED", "constrained to eu"),
     ("pool gpus", replace(POOL, gpu_count=1), NODE, WANTED, "GPU_COUNT_EXCEEDED", "gpu_count"),
     ("node gpus", POOL, NODE, replace(WANTED, gpu_per_replica=8), "GPU_COUNT_EXCEEDED", "4 GPUs"),
     ("no gpus", POOL, replace(NODE, gpu_total=0), WANTED, "GPU_COUNT_EXCEEDED", "gpu_per_replica to 0"),

@@ -82,6 +82,10 @@ def never(deployment: Deployment, view: PoolView) -> Refusal | None:
         return Refusal("GPU_COUNT_EXCEEDED", text)
     if not view.nodes:
         return None
+    if pool.region_constraint:
+        wanted = ", ".join(pool.region_constraint)
+        text = f"pool {pool.name!r} is constrained to {wanted}, and its nodes are in no region that is known"
+        return Refusal("REGION_NOT_ALLOWED", text)
     refusals = [_node_never(deployment, pool, node) for node in view.nodes]
     return refusals[0] if all(refusals) else None
 
