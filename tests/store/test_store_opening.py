@@ -14,16 +14,20 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from orchestration.store import migrate
 from orchestration.store.errors import StoreOpenError, StoreUnavailableError
 from orchestration.store.migrate import known_revisions
 from orchestration.store.records import Deployment, Node, Pool
 from orchestration.store.store import Store
-from orchestration.store.tables import metadata
-from tests.support.stores import add_pool, deployment, eventually, node, sqlite_url
+from orchestration.store.tables import TABLES, metadata
+from tests.support.stores import add_pool, deployment, eventually, node, pool, sqlite_url
 
 
 async def execute(store: Store, statement: str) -> None:
@@ -42,6 +46,31 @@ async def test_the_migrated_schema_is_that_of_the_tables(store: Store) -> None:
 async def test_the_installation_keeps_its_id(store: Store, other: Store) -> None:
     assert uuid.UUID(store.installation_id)
     assert other.installation_id == store.installation_id
+
+
+async def test_a_database_of_the_first_release_is_migrated_with_what_is_in_it(url: str) -> None:
+    made = pool(), deployment("p")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    engine = create_async_engine(url)
+
+    def first_release(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for record in made:
+            columns = inspect(connection).get_columns(TABLES[type(record)].name)
+            values = {column["name"]: getattr(record, column["name"]) for column in columns}
+            connection.execute(insert(TABLES[type(record)]).values({**values, "revision": 1}))
+
+    async with engine.begin() as connection:
+        await connection.run_sync(first_release)
+    await engine.dispose()
+    async with await Store.open(url) as store:
+        found = store.index.get(Deployment, made[1].id)
+        assert found == dataclasses.replace(made[1], revision=1), (
+            "a column that is new means something else than its default"
+        )
+        assert store.index.get(Pool, made[0].id) is not None
 
 
 async def test_many_can_open_an_empty_database_at_once(url: str) -> None:

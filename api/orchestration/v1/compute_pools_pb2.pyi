@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Pool(_message.Message):
-    __slots__ = ("pool_id", "pool_name", "owner_type", "owner_id", "provider", "allowed_gpu_types", "max_cost_per_hour", "is_dedicated", "provider_pool_id", "scheduling_policy_json", "provider_credential_name", "gpu_count", "region_constraint", "max_nodes", "state", "is_active", "node_count", "gpu_total", "gpu_allocated", "created_at", "updated_at", "etag")
+    __slots__ = ("pool_id", "pool_name", "owner_type", "owner_id", "provider", "allowed_gpu_types", "max_cost_per_hour", "is_dedicated", "provider_pool_id", "scheduling_policy_json", "provider_credential_name", "gpu_count", "region_constraint", "max_nodes", "state", "is_active", "node_count", "gpu_total", "gpu_allocated", "created_at", "updated_at", "etag", "cost_per_hour")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Pool.State]
@@ -46,6 +46,7 @@ class Pool(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     pool_name: str
     owner_type: str
@@ -68,7 +69,8 @@ class Pool(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, pool_id: _Optional[str] = ..., pool_name: _Optional[str] = ..., owner_type: _Optional[str] = ..., owner_id: _Optional[str] = ..., provider: _Optional[str] = ..., allowed_gpu_types: _Optional[_Iterable[str]] = ..., max_cost_per_hour: _Optional[float] = ..., is_dedicated: _Optional[bool] = ..., provider_pool_id: _Optional[str] = ..., scheduling_policy_json: _Optional[str] = ..., provider_credential_name: _Optional[str] = ..., gpu_count: _Optional[int] = ..., region_constraint: _Optional[_Iterable[str]] = ..., max_nodes: _Optional[int] = ..., state: _Optional[_Union[Pool.State, str]] = ..., is_active: _Optional[bool] = ..., node_count: _Optional[int] = ..., gpu_total: _Optional[int] = ..., gpu_allocated: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    cost_per_hour: float
+    def __init__(self, pool_id: _Optional[str] = ..., pool_name: _Optional[str] = ..., owner_type: _Optional[str] = ..., owner_id: _Optional[str] = ..., provider: _Optional[str] = ..., allowed_gpu_types: _Optional[_Iterable[str]] = ..., max_cost_per_hour: _Optional[float] = ..., is_dedicated: _Optional[bool] = ..., provider_pool_id: _Optional[str] = ..., scheduling_policy_json: _Optional[str] = ..., provider_credential_name: _Optional[str] = ..., gpu_count: _Optional[int] = ..., region_constraint: _Optional[_Iterable[str]] = ..., max_nodes: _Optional[int] = ..., state: _Optional[_Union[Pool.State, str]] = ..., is_active: _Optional[bool] = ..., node_count: _Optional[int] = ..., gpu_total: _Optional[int] = ..., gpu_allocated: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., cost_per_hour: _Optional[float] = ...) -> None: ...
 
 class RegisterPoolRequest(_message.Message):
     __slots__ = ("pool_name", "owner_type", "owner_id", "provider", "allowed_gpu_types", "max_cost_per_hour", "is_dedicated", "provider_pool_id", "scheduling_policy_json", "provider_credential_name", "gpu_count", "region_constraint", "max_nodes", "request_id")
@@ -207,7 +209,7 @@ class DeletePoolResponse(_message.Message):
     def __init__(self, pool_id: _Optional[str] = ..., status: _Optional[_Union[DeletePoolResponse.Status, str]] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("node_id", "pool_id", "provider", "provider_instance_id", "state", "gpu_type", "gpu_total", "gpu_allocated", "vcpu_total", "vcpu_allocated", "ram_gb_total", "ram_gb_allocated", "health_score", "expose_url", "price_per_hour", "hostname", "last_heartbeat_at", "created_at", "incarnation")
+    __slots__ = ("node_id", "pool_id", "provider", "provider_instance_id", "state", "gpu_type", "gpu_total", "gpu_allocated", "vcpu_total", "vcpu_allocated", "ram_gb_total", "ram_gb_allocated", "health_score", "expose_url", "price_per_hour", "hostname", "last_heartbeat_at", "created_at", "incarnation", "region")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Node.State]
@@ -247,6 +249,7 @@ class Node(_message.Message):
     LAST_HEARTBEAT_AT_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     pool_id: str
     provider: str
@@ -266,7 +269,8 @@ class Node(_message.Message):
     last_heartbeat_at: _timestamp_pb2.Timestamp
     created_at: _timestamp_pb2.Timestamp
     incarnation: int
-    def __init__(self, node_id: _Optional[str] = ..., pool_id: _Optional[str] = ..., provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., state: _Optional[_Union[Node.State, str]] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., gpu_allocated: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., vcpu_allocated: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., ram_gb_allocated: _Optional[float] = ..., health_score: _Optional[float] = ..., expose_url: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., hostname: _Optional[str] = ..., last_heartbeat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    region: str
+    def __init__(self, node_id: _Optional[str] = ..., pool_id: _Optional[str] = ..., provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., state: _Optional[_Union[Node.State, str]] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., gpu_allocated: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., vcpu_allocated: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., ram_gb_allocated: _Optional[float] = ..., health_score: _Optional[float] = ..., expose_url: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., hostname: _Optional[str] = ..., last_heartbeat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
 
 class ListPoolInventoryRequest(_message.Message):
     __slots__ = ("pool_id", "show_terminated", "page_size", "page_token")
@@ -293,7 +297,7 @@ class ListPoolInventoryResponse(_message.Message):
     def __init__(self, pool_id: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class RegisterNodeRequest(_message.Message):
-    __slots__ = ("provider", "provider_instance_id", "pool_id", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "expose_url", "price_per_hour", "hostname", "incarnation", "request_id")
+    __slots__ = ("provider", "provider_instance_id", "pool_id", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "expose_url", "price_per_hour", "hostname", "incarnation", "request_id", "region")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -306,6 +310,7 @@ class RegisterNodeRequest(_message.Message):
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     provider_instance_id: str
     pool_id: str
@@ -318,7 +323,8 @@ class RegisterNodeRequest(_message.Message):
     hostname: str
     incarnation: int
     request_id: str
-    def __init__(self, provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., pool_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., expose_url: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., hostname: _Optional[str] = ..., incarnation: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    region: str
+    def __init__(self, provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., pool_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., expose_url: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., hostname: _Optional[str] = ..., incarnation: _Optional[int] = ..., request_id: _Optional[str] = ..., region: _Optional[str] = ...) -> None: ...
 
 class RegisterNodeResponse(_message.Message):
     __slots__ = ("node_id", "status", "interval_seconds", "node")
@@ -339,7 +345,7 @@ class RegisterNodeResponse(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., status: _Optional[_Union[RegisterNodeResponse.Status, str]] = ..., interval_seconds: _Optional[float] = ..., node: _Optional[_Union[Node, _Mapping]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("provider", "provider_instance_id", "gpu_allocated", "vcpu_allocated", "ram_gb_allocated", "health_score", "state", "expose_url", "pool_id", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "incarnation", "sequence", "telemetry", "hostname", "price_per_hour")
+    __slots__ = ("provider", "provider_instance_id", "gpu_allocated", "vcpu_allocated", "ram_gb_allocated", "health_score", "state", "expose_url", "pool_id", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "incarnation", "sequence", "telemetry", "hostname", "price_per_hour", "region")
     class TelemetryEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -365,6 +371,7 @@ class HeartbeatRequest(_message.Message):
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     PRICE_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     provider_instance_id: str
     gpu_allocated: int
@@ -383,7 +390,8 @@ class HeartbeatRequest(_message.Message):
     telemetry: _containers.ScalarMap[str, float]
     hostname: str
     price_per_hour: float
-    def __init__(self, provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., gpu_allocated: _Optional[int] = ..., vcpu_allocated: _Optional[float] = ..., ram_gb_allocated: _Optional[float] = ..., health_score: _Optional[float] = ..., state: _Optional[str] = ..., expose_url: _Optional[str] = ..., pool_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., incarnation: _Optional[int] = ..., sequence: _Optional[int] = ..., telemetry: _Optional[_Mapping[str, float]] = ..., hostname: _Optional[str] = ..., price_per_hour: _Optional[float] = ...) -> None: ...
+    region: str
+    def __init__(self, provider: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., gpu_allocated: _Optional[int] = ..., vcpu_allocated: _Optional[float] = ..., ram_gb_allocated: _Optional[float] = ..., health_score: _Optional[float] = ..., state: _Optional[str] = ..., expose_url: _Optional[str] = ..., pool_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_total: _Optional[int] = ..., vcpu_total: _Optional[float] = ..., ram_gb_total: _Optional[float] = ..., incarnation: _Optional[int] = ..., sequence: _Optional[int] = ..., telemetry: _Optional[_Mapping[str, float]] = ..., hostname: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., region: _Optional[str] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("status", "node_id", "interval_seconds", "message")

@@ -99,20 +99,26 @@ class DeployModelRequest(_message.Message):
     def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., replicas: _Optional[int] = ..., gpu_per_replica: _Optional[int] = ..., pool_id: _Optional[str] = ..., fallback_pool_ids: _Optional[_Iterable[str]] = ..., workload_type: _Optional[str] = ..., engine: _Optional[str] = ..., configuration: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., owner_id: _Optional[str] = ..., org_id: _Optional[str] = ..., inference_model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., update_strategy: _Optional[_Union[UpdateStrategy, _Mapping]] = ..., restart_policy: _Optional[_Union[RestartPolicy, _Mapping]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class PlacementCandidate(_message.Message):
-    __slots__ = ("pool_id", "node_id", "feasible", "reason", "message", "price_per_hour")
+    __slots__ = ("pool_id", "node_id", "feasible", "reason", "message", "price_per_hour", "provider_resource_id", "gpu_type", "pricing_model")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     FEASIBLE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PRICE_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_RESOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    GPU_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRICING_MODEL_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     node_id: str
     feasible: bool
     reason: str
     message: str
     price_per_hour: float
-    def __init__(self, pool_id: _Optional[str] = ..., node_id: _Optional[str] = ..., feasible: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., price_per_hour: _Optional[float] = ...) -> None: ...
+    provider_resource_id: str
+    gpu_type: str
+    pricing_model: str
+    def __init__(self, pool_id: _Optional[str] = ..., node_id: _Optional[str] = ..., feasible: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., price_per_hour: _Optional[float] = ..., provider_resource_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., pricing_model: _Optional[str] = ...) -> None: ...
 
 class DeployModelResponse(_message.Message):
     __slots__ = ("deployment_id", "status", "candidates")
@@ -125,7 +131,7 @@ class DeployModelResponse(_message.Message):
     def __init__(self, deployment_id: _Optional[str] = ..., status: _Optional[_Union[Deployment.Status, str]] = ..., candidates: _Optional[_Iterable[_Union[PlacementCandidate, _Mapping]]] = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
-    __slots__ = ("replica_id", "ordinal", "state", "node_id", "provider_instance_id", "endpoint", "restarts", "reason", "message", "started_at", "ready_at", "generation", "pool_id")
+    __slots__ = ("replica_id", "ordinal", "state", "node_id", "provider_instance_id", "endpoint", "restarts", "reason", "message", "started_at", "ready_at", "generation", "pool_id", "attempt", "price_per_hour", "pricing_model")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ReplicaStatus.State]
@@ -159,6 +165,9 @@ class ReplicaStatus(_message.Message):
     READY_AT_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_HOUR_FIELD_NUMBER: _ClassVar[int]
+    PRICING_MODEL_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     ordinal: int
     state: ReplicaStatus.State
@@ -172,7 +181,10 @@ class ReplicaStatus(_message.Message):
     ready_at: _timestamp_pb2.Timestamp
     generation: int
     pool_id: str
-    def __init__(self, replica_id: _Optional[str] = ..., ordinal: _Optional[int] = ..., state: _Optional[_Union[ReplicaStatus.State, str]] = ..., node_id: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[int] = ..., pool_id: _Optional[str] = ...) -> None: ...
+    attempt: int
+    price_per_hour: float
+    pricing_model: str
+    def __init__(self, replica_id: _Optional[str] = ..., ordinal: _Optional[int] = ..., state: _Optional[_Union[ReplicaStatus.State, str]] = ..., node_id: _Optional[str] = ..., provider_instance_id: _Optional[str] = ..., endpoint: _Optional[str] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[int] = ..., pool_id: _Optional[str] = ..., attempt: _Optional[int] = ..., price_per_hour: _Optional[float] = ..., pricing_model: _Optional[str] = ...) -> None: ...
 
 class Condition(_message.Message):
     __slots__ = ("type", "status", "reason", "message", "last_transition_at")
@@ -199,7 +211,7 @@ class Condition(_message.Message):
     def __init__(self, type: _Optional[str] = ..., status: _Optional[_Union[Condition.Status, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., last_transition_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("deployment_id", "model_name", "model_version", "replicas", "gpu_per_replica", "pool_id", "fallback_pool_ids", "workload_type", "engine", "configuration", "owner_id", "org_id", "inference_model", "env", "labels", "update_strategy", "restart_policy", "status", "generation", "ready_replicas", "endpoint", "replica_statuses", "conditions", "error_message", "cost_per_hour", "created_at", "updated_at", "etag")
+    __slots__ = ("deployment_id", "model_name", "model_version", "replicas", "gpu_per_replica", "pool_id", "fallback_pool_ids", "workload_type", "engine", "configuration", "owner_id", "org_id", "inference_model", "env", "labels", "update_strategy", "restart_policy", "status", "generation", "ready_replicas", "endpoint", "replica_statuses", "conditions", "error_message", "cost_per_hour", "created_at", "updated_at", "etag", "cost_so_far")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATUS_UNSPECIFIED: _ClassVar[Deployment.Status]
@@ -260,6 +272,7 @@ class Deployment(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    COST_SO_FAR_FIELD_NUMBER: _ClassVar[int]
     deployment_id: str
     model_name: str
     model_version: str
@@ -288,7 +301,8 @@ class Deployment(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, deployment_id: _Optional[str] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., replicas: _Optional[int] = ..., gpu_per_replica: _Optional[int] = ..., pool_id: _Optional[str] = ..., fallback_pool_ids: _Optional[_Iterable[str]] = ..., workload_type: _Optional[str] = ..., engine: _Optional[str] = ..., configuration: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., owner_id: _Optional[str] = ..., org_id: _Optional[str] = ..., inference_model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., update_strategy: _Optional[_Union[UpdateStrategy, _Mapping]] = ..., restart_policy: _Optional[_Union[RestartPolicy, _Mapping]] = ..., status: _Optional[_Union[Deployment.Status, str]] = ..., generation: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., endpoint: _Optional[str] = ..., replica_statuses: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., error_message: _Optional[str] = ..., cost_per_hour: _Optional[float] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    cost_so_far: float
+    def __init__(self, deployment_id: _Optional[str] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., replicas: _Optional[int] = ..., gpu_per_replica: _Optional[int] = ..., pool_id: _Optional[str] = ..., fallback_pool_ids: _Optional[_Iterable[str]] = ..., workload_type: _Optional[str] = ..., engine: _Optional[str] = ..., configuration: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., owner_id: _Optional[str] = ..., org_id: _Optional[str] = ..., inference_model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., update_strategy: _Optional[_Union[UpdateStrategy, _Mapping]] = ..., restart_policy: _Optional[_Union[RestartPolicy, _Mapping]] = ..., status: _Optional[_Union[Deployment.Status, str]] = ..., generation: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., endpoint: _Optional[str] = ..., replica_statuses: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., error_message: _Optional[str] = ..., cost_per_hour: _Optional[float] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., cost_so_far: _Optional[float] = ...) -> None: ...
 
 class GetDeploymentRequest(_message.Message):
     __slots__ = ("deployment_id",)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestration.store.feed import RING_SIZE
 from orchestration.store.index import Index
 from orchestration.store.mapper import CLASSES, mapper_of
+from orchestration.store.pending import parent_id
 from orchestration.store.records import KINDS, Change, Record
 from orchestration.store.tables import changes, store_meta
 
@@ -18,7 +19,7 @@ _BATCH = 500  # ids in one query; SQLite allows 999 parameters in its oldest bui
 Delta = tuple[list[Change], dict[tuple[str, str], Record], int]
 """Changes in revision order, the records that they left, and the revision up to which they tell everything."""
 
-_CHANGES = select(changes.c.revision, changes.c.kind, changes.c.id, changes.c.tombstone)
+_CHANGES = select(changes.c.revision, changes.c.kind, changes.c.id, changes.c.tombstone, changes.c.parent)
 
 
 async def load(connection: AsyncConnection, index: Index) -> None:
@@ -56,15 +57,23 @@ async def _compare(connection: AsyncConnection, index: Index, revision: int) -> 
     records: dict[tuple[str, str], Record] = {}
     for cls in KINDS:
         found = await _records(connection, cls)
-        here = {record.id: record.revision for record in index.all(cls)}
-        feed += [_written(record) for record in found if here.pop(record.id, None) != record.revision]
-        feed += [Change(revision=revision, kind=cls.kind, id=id_, tombstone=True) for id_ in here]
+        here = {record.id: record for record in index.all(cls)}
+        feed += [_written(record) for record in found if _revision(here.pop(record.id, None)) != record.revision]
+        feed += [_gone(record, revision) for record in here.values()]
         records.update({(cls.kind, record.id): record for record in found})
     return sorted(feed, key=lambda change: change.revision), records, revision
 
 
+def _revision(record: Record | None) -> int | None:
+    return None if record is None else record.revision
+
+
 def _written(record: Record) -> Change:
-    return Change(revision=record.revision, kind=record.kind, id=record.id, tombstone=False)
+    return Change(revision=record.revision, kind=record.kind, id=record.id, tombstone=False, parent=parent_id(record))
+
+
+def _gone(record: Record, revision: int) -> Change:
+    return Change(revision=revision, kind=record.kind, id=record.id, tombstone=True, parent=parent_id(record))
 
 
 async def _records(connection: AsyncConnection, cls: type[Record], ids: Sequence[str] | None = None) -> list[Record]:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestration.store.errors import StaleRecordError
 from orchestration.store.liveness import UPDATE_LIVENESS, liveness_parameters
 from orchestration.store.mapper import mapper_of
-from orchestration.store.pending import Operation, Pending, waves
+from orchestration.store.pending import Operation, Pending, parent_id, waves
 from orchestration.store.records import KINDS, Change, Lease, Record
 from orchestration.store.tables import TABLES, answers, changes, events, leases, store_meta
 
@@ -43,7 +43,7 @@ def feed_of(pending: Pending) -> list[Change]:
     last = {operation.key: operation for operation in pending.operations}
     return sorted(
         (
-            Change(revision=op.revision, kind=cls.kind, id=id_, tombstone=op.after is None)
+            Change(revision=op.revision, kind=cls.kind, id=id_, tombstone=op.after is None, parent=parent_id(op.record))
             for (cls, id_), op in last.items()
         ),
         key=lambda change: change.revision,
@@ -58,7 +58,7 @@ async def flush(connection: AsyncConnection, pending: Pending, *, revision: int,
     for wave in waves(pending.operations):
         await _write_wave(connection, wave)
     feed = feed_of(pending)
-    rows = [{"revision": c.revision, "kind": c.kind, "id": c.id, "tombstone": c.tombstone, "at": at} for c in feed]
+    rows = [asdict(change) | {"at": at} for change in feed]
     await _write(connection, insert(changes), rows)
     await _write(connection, insert(events), [asdict(event) for event in pending.events])
     await _write(connection, insert(answers), [asdict(answer) for answer in pending.answers.values()])

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from orchestration.store.records import Answer, Event, Lease, Node, Record
-from orchestration.store.tables import UNIQUE
+from orchestration.store.tables import PARENTS, UNIQUE
 
 RecordKey = tuple[type[Record], str]
 UniqueKey = tuple[type[Record], Any]
@@ -24,6 +24,12 @@ def unique_key(record: Record | None) -> UniqueKey | None:
     return None if key == "" else (type(record), key)
 
 
+def parent_id(record: Record) -> str:
+    """Id of the record that it belongs to; empty where there is none."""
+    _, field_name = PARENTS.get(type(record), (None, ""))
+    return str(getattr(record, field_name)) if field_name else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One insert (no ``before``), update, or deletion (no ``after``)."""
@@ -33,12 +39,17 @@ class Operation:
     revision: int
 
     @property
-    def key(self) -> RecordKey:
-        """Which record it is about."""
+    def record(self) -> Record:
+        """The record as it was left, or as it was before it went."""
         record = self.after if self.after is not None else self.before
         if record is None:
             raise ValueError("an operation is about a record")
-        return type(record), record.id
+        return record
+
+    @property
+    def key(self) -> RecordKey:
+        """Which record it is about."""
+        return type(self.record), self.record.id
 
 
 @dataclass(slots=True)

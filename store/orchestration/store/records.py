@@ -121,6 +121,8 @@ class Node(Record):
     expose_url: str = ""
     price_per_hour: float = 0.0
     hostname: str = ""
+    region: str = ""
+    """Where it stands; empty: not known."""
     incarnation: int = 0
     sequence: int = 0
     last_heartbeat_at: float = 0.0
@@ -179,6 +181,16 @@ class Deployment(Record):
     """Grows with every change of what is run."""
     complete_generation: int = 0
     """The last generation whose replicas were all ready at once; tells DEPLOYING from DEGRADED and UPDATING."""
+    stable_generation: int = 0
+    """The last generation that was complete; what a failed update is rolled back to. 0: none yet."""
+    stable_template: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """What a replica of `stable_generation` is made of: values of the fields that make a generation, by name."""
+    failed_generation: int = 0
+    """The last generation that was rolled back; 0: none was."""
+    failed_reason: str = ""
+    failed_message: str = ""
+    accrued_cost: float = 0.0
+    """US dollars that ended usage intervals came to; open ones are counted from the replicas."""
     observed_status: str = ""
     """The status that was last told by an event; what callers see is computed from the rows at each read."""
     version: int = 1
@@ -214,7 +226,13 @@ class Replica(Record):
     health_path: str = ""
     """Where this attempt's engine is probed: the deployment's configuration may have changed since it was started."""
     gpu_count: int = 0
+    resource_id: str = ""
+    """What the provider offers that the attempt runs on; empty where it runs on a node."""
+    pricing_model: str = ""
+    """``spot``, ``on_demand``, ... of that offer; empty on a node."""
     price_per_hour: float = 0.0
+    billed_from: float = 0.0
+    """When the open usage interval began; 0.0: nothing is being used."""
     reason: str = ""
     message: str = ""
     exit_code: int | None = None
@@ -254,6 +272,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageInterval:
+    """One instance from when its price began to count to when it was gone."""
+
+    instance_name: str
+    deployment_id: str
+    replica_id: str
+    pool_id: str
+    price_per_hour: float
+    started_at: float
+    ended_at: float | None = None
+    """None while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The first answer to a mutation that carried a request id."""
 
@@ -288,6 +320,8 @@ class Change:
     kind: str
     id: str
     tombstone: bool
+    parent: str = ""
+    """Of a replica its deployment, of a node its pool: told also of one that is gone."""
 
 
 KINDS: tuple[type[Record], ...] = (Pool, Node, Model, Deployment, Replica)

@@ -148,6 +148,7 @@ changes = Table(
     Column("kind", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("tombstone", Boolean, nullable=False),
+    Column("parent", Text, nullable=False),
     Column("at", Double, nullable=False),
     PrimaryKeyConstraint("revision"),
     Index("ix_changes_at", "at"),
@@ -169,6 +170,21 @@ events = Table(
     Index("ix_events_subject", "kind", "subject_id", "id"),
     Index("ix_events_time", "time"),
 )
+
+usage_intervals = Table(
+    "usage_intervals",
+    metadata,
+    Column("instance_name", Text, primary_key=True),
+    Column("deployment_id", Text, nullable=False),
+    Column("replica_id", Text, nullable=False),
+    Column("pool_id", Text, nullable=False),
+    Column("price_per_hour", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=True),
+    Index("ix_usage_intervals_deployment_id", "deployment_id"),
+    Index("ix_usage_intervals_ended_at", "ended_at"),
+)
+"""What was used, and at what price; kept after the deployment is gone."""
 
 answers = Table(
     "answers",

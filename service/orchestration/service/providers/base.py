@@ -45,6 +45,9 @@ class Capabilities:
     """``fixed``, ``spot``, ``auction`` or ``on_demand``."""
     engines: tuple[str, ...]
     """Names from the engine table that it can run."""
+    places_on_nodes: bool = False
+    """Replicas run on nodes that agents registered in the pool, and `InstanceSpec.node` names one. Otherwise, unless
+    the provider is this machine, they run on what `Provider.list_resources` offers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,14 @@ class InstanceSpec:
     labels: Mapping[str, str]
     provider_pool_id: str
     provider_credential_name: str
+    node: str = ""
+    """The node to run on, as the provider calls it; empty: the provider chooses."""
+    resource_id: str = ""
+    """The offer to take (`Resource.provider_resource_id`); empty: the provider chooses."""
+    pricing_model: str = ""
+    """Of that offer: ``spot`` may be taken back at any time."""
+    regions: tuple[str, ...] = ()
+    """Where it may run; empty: anywhere."""
     install_hint: str
     """What to do when ``command[0]`` is not there, e.g. ``pip install vllm``; part of the error a person reads."""
 

@@ -27,7 +27,16 @@ _NUMBERS = {
     "health_score": "health_score",
 }
 """Fields that are kept in memory and written in batches, and the record's fields they set."""
-_DURABLE = ("expose_url", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "hostname", "price_per_hour")
+_DURABLE = (
+    "expose_url",
+    "gpu_type",
+    "gpu_total",
+    "vcpu_total",
+    "ram_gb_total",
+    "hostname",
+    "price_per_hour",
+    "region",
+)
 """Fields that are written before the answer when they change."""
 
 

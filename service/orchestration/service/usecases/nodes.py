@@ -67,6 +67,7 @@ class NodeUseCases:
             "expose_url": request.expose_url,
             "price_per_hour": request.price_per_hour,
             "hostname": request.hostname,
+            "region": request.region,
             "incarnation": request.incarnation,
             "last_heartbeat_at": now,
         }

@@ -66,6 +66,7 @@ def pool_view(pool: Pool, nodes: Iterable[Node], replicas: Iterable[Replica]) ->
         node_count=len(nodes),
         gpu_total=sum(node.gpu_total for node in nodes),
         gpu_allocated=sum(item.gpus for item in held),
+        cost_per_hour=sum(item.price_per_hour for item in held),
         created_at=timestamp(pool.created_at),
         updated_at=timestamp(pool.updated_at),
         etag=etag(pool.id, pool.version),
@@ -95,6 +96,7 @@ def node_view(node: Node, index: Index) -> pools_pb.Node:
         last_heartbeat_at=timestamp(node.last_heartbeat_at),
         created_at=timestamp(node.created_at),
         incarnation=node.incarnation,
+        region=node.region,
     )
 
 
@@ -225,6 +227,9 @@ def replica_view(replica: Replica) -> deployments_pb.ReplicaStatus:
         ready_at=timestamp(replica.ready_at),
         generation=replica.generation,
         pool_id=replica.pool_id,
+        attempt=replica.attempt,
+        price_per_hour=replica.price_per_hour if replica.instance_name else 0.0,
+        pricing_model=replica.pricing_model,
     )
 
 
