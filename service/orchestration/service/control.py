@@ -14,6 +14,7 @@ from orchestration.service.controllers.deployments import DeploymentController
 from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.health import HealthMonitor
+from orchestration.service.controllers.leaving import Leaver
 from orchestration.service.controllers.manager import ControllerManager
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
 from orchestration.service.controllers.reaper import Reaper
@@ -134,13 +135,15 @@ def _replica_controller(parts: Parts, shards: ShardLeases, transitions: Transiti
     settings, store, providers = parts.settings, parts.store, parts.providers
     backoff = Backoff(settings.backoff_initial_s, settings.backoff_max_s)
     views = PoolViews(store.index, providers)
+    health = HealthMonitor(parts.session, timeout_s=settings.probe_timeout_s, interval_s=settings.probe_interval_s)
     return ReplicaController(
         store.index,
         shards,
         transitions,
         Starter(transitions, views, providers, store.installation_id, backoff),
         Ender(transitions, providers, parts.collector, backoff),
-        HealthMonitor(parts.session, timeout_s=settings.probe_timeout_s, interval_s=settings.probe_interval_s),
+        Leaver(transitions, health, parts.collector),
+        health,
         parts.collector,
         providers,
         probe_failures=settings.probe_failures,

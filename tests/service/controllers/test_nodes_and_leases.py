@@ -74,14 +74,32 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_a_silent_node_is_suspect_after_one_and_a_half_intervals_and_lost_after_three(world: World) -> None:
     await world.begin(3)
-    await world.pass_time(15, 0, 1)
+    await world.pass_time(12.5, 0, 1)
     assert world.states() == ["READY", "READY", "READY"]
     await world.pass_time(2.5, 0, 1)
     assert world.states() == ["READY", "READY", "UNHEALTHY"]
-    await world.pass_time(15, 0, 1)
+    await world.pass_time(12.5, 0, 1)
+    assert world.states() == ["READY", "READY", "UNHEALTHY"]
+    await world.pass_time(2.5, 0, 1)
     assert world.states() == ["READY", "READY", "LOST"]
     events, _ = await world.store.list_events("node", "n2", limit=10)
     assert [event.reason for event in events] == ["NODE_LOST", "NODE_UNHEALTHY"]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 1.1, 2.4999])
+async def test_a_node_is_looked_at_when_its_time_is_up_and_not_only_at_the_next_round(
+    world: World, offset: float
+) -> None:
+    await world.begin(1)
+    world.clock.now += offset
+    last_heartbeat = world.store.index.all(Node)[0].last_heartbeat_at
+    found: dict[str, float] = {}
+    for _ in range(100):
+        pause = await world.controller.look()
+        found.setdefault(world.states()[0], world.clock.now - last_heartbeat)
+        world.clock.now += pause
+    assert 15 <= found["UNHEALTHY"] < 15.1
+    assert 30 <= found["LOST"] < 30.1
 
 
 async def test_the_brake_holds_when_most_of_a_pool_goes_silent_at_once(world: World) -> None:

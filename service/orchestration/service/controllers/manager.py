@@ -90,7 +90,10 @@ class ControllerManager:
                     await self._deployment_changed(change)
                 case Replica.kind:
                     room |= self._replica_changed(change)
-                case Node.kind | Pool.kind:
+                case Node.kind:
+                    self._node_changed(change.id)
+                    room = True
+                case Pool.kind:
                     room = True
                 case _:
                     pass
@@ -98,6 +101,12 @@ class ControllerManager:
             for replica in self._index.find(Replica, state=ReplicaState.PENDING):
                 self._replicas.add(replica.id)
             await self._reaper.remove_empty_pools()
+
+    def _node_changed(self, node_id: str) -> None:
+        """Wake what runs on the node: it may be lost, to be left, or another machine under the same name by now."""
+        for replica in self._index.find(Replica, node_id=node_id):
+            self._replicas.add(replica.id)
+            self._deployments.add(replica.deployment_id)
 
     async def _deployment_changed(self, change: Change) -> None:
         if change.tombstone:

@@ -20,7 +20,8 @@ log = structlog.get_logger(__name__)
 ACTOR = "node-controller"
 _HEARD = {NodeState.READY, NodeState.BUSY, NodeState.DRAINING, NodeState.UNHEALTHY, NodeState.PROVISIONING}
 _TICKS = 4
-"""Looks in one heartbeat interval."""
+"""Looks in one heartbeat interval at the least; one more comes when the next node's time is up."""
+_SHORTEST_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +60,18 @@ class NodeController:
         self._last_look = clock()
 
     async def run(self) -> None:
-        """Look several times in a heartbeat interval, until cancelled."""
+        """Look several times in a heartbeat interval, and when a node's time is up, until cancelled."""
         while True:
+            pause = self._timing.interval_s / _TICKS
             try:
-                await self.look()
+                pause = await self.look()
             except Exception as error:
                 log.warning("nodes cannot be looked at", exc_info=error)
-            await asyncio.sleep(self._timing.interval_s / _TICKS)
+            await asyncio.sleep(pause)
 
-    async def look(self) -> None:
-        """One pass over all nodes."""
+    async def look(self) -> float:
+        """One pass over all nodes; the seconds after which the next is due."""
+        longest = self._timing.interval_s / _TICKS
         now = self._clock()
         if now - self._last_look > self._timing.interval_s:
             # This process slept or its clock jumped: heartbeats may have been sent and not heard.
@@ -76,7 +79,7 @@ class NodeController:
         self._last_look = now
         if self._shards.lease(NODES) is None:
             self._grace_from = now
-            return
+            return longest
         await self._managed.refresh()
         by_pool: dict[str, list[Node]] = defaultdict(list)
         for node in self._store.index.all(Node):
@@ -85,6 +88,17 @@ class NodeController:
         self._braked_at = {pool_id: at for pool_id, at in self._braked_at.items() if pool_id in by_pool}
         for pool_id, nodes in by_pool.items():
             await self._judge(pool_id, nodes, now)
+        return min(longest, self._next_due([node for nodes in by_pool.values() for node in nodes]))
+
+    def _next_due(self, nodes: list[Node]) -> float:
+        """Seconds until the first of the nodes becomes suspect or lost; infinite when none is going to."""
+        now, timing = self._clock(), self._timing
+        due = (
+            (limit - self._silence(node, now)) * timing.interval_s
+            for node in nodes
+            for limit in (timing.suspect_after, timing.lost_after)
+        )
+        return max(_SHORTEST_PAUSE_S, min((left for left in due if left > 0), default=float("inf")))
 
     def _silence(self, node: Node, now: float) -> float:
         """Intervals since the node was last heard of."""
@@ -92,8 +106,8 @@ class NodeController:
         return (now - heard) / self._timing.interval_s
 
     async def _judge(self, pool_id: str, nodes: list[Node], now: float) -> None:
-        lost = [node for node in nodes if self._silence(node, now) > self._timing.lost_after]
-        late = [node for node in nodes if self._silence(node, now) > self._timing.suspect_after]
+        lost = [node for node in nodes if self._silence(node, now) >= self._timing.lost_after]
+        late = [node for node in nodes if self._silence(node, now) >= self._timing.suspect_after]
         if len(late) >= self._timing.brake_minimum and len(late) >= self._timing.brake_fraction * len(nodes):
             if lost:
                 await self._brake(pool_id, late, len(nodes), now)
@@ -119,7 +133,7 @@ class NodeController:
         try:
             async with self._store.write(actor=ACTOR) as tx:
                 current = await tx.get(Node, node.id)
-                if current is None or self._silence(current, now) <= self._timing.suspect_after:
+                if current is None or self._silence(current, now) < self._timing.suspect_after:
                     return
                 reported = current.reported_state or current.state
                 await tx.update(replace(current, state=state, reported_state=reported))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from orchestration.service.controllers.shards import REAPER, ShardLeases
-from orchestration.service.providers.base import Provider
+from orchestration.service.providers.base import Provider, ProviderError
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.pools import remove_pool
 from orchestration.store.records import Deployment, DesiredState, Pool, PoolState, Replica
@@ -73,8 +73,14 @@ class Reaper:
         for key in unknown:
             since = self._unknown_since.setdefault(key, now)
             if now - since >= self._grace_s:
-                log.warning("deleting an instance that no replica knows", provider=provider.name, instance=key[1])
-                await provider.delete(key[1])
+                await self._delete(provider, key[1])
+
+    async def _delete(self, provider: Provider, instance: str) -> None:
+        log.warning("deleting an instance that no replica knows", provider=provider.name, instance=instance)
+        try:
+            await provider.delete(instance)
+        except ProviderError as error:  # one that cannot be ended now does not keep the others from it
+            log.warning("deletion failed, the next sweep tries again", instance=instance, error=error.message)
 
     async def remove_empty_pools(self) -> None:
         """Remove pools that are being deleted and hold nothing any more."""

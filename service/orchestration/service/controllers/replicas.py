@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.health import HealthMonitor
+from orchestration.service.controllers.leaving import Leaver
 from orchestration.service.controllers.shards import ShardLeases
 from orchestration.service.controllers.starting import WAIT_FOR_ROOM_S, Rejected, Starter
 from orchestration.service.controllers.transitions import Transitions
@@ -34,6 +35,7 @@ class ReplicaController:
         transitions: Transitions,
         starter: Starter,
         ender: Ender,
+        leaver: Leaver,
         health: HealthMonitor,
         collector: LogCollector,
         providers: ProviderRegistry,
@@ -45,6 +47,7 @@ class ReplicaController:
         self._transitions = transitions
         self._starter = starter
         self._ender = ender
+        self._leaver = leaver
         self._health = health
         self._collector = collector
         self._providers = providers
@@ -61,6 +64,9 @@ class ReplicaController:
         deployment = self._index.get(Deployment, replica.deployment_id)
         if deployment is None or self._shards.lease_for(replica.deployment_id) is None:
             return None
+        node = self._lost_node(replica)
+        if node is not None:
+            return await self._leaver.leave(replica, node)
         match replica.state:
             case ReplicaState.PENDING:
                 return await self._start(replica, deployment)
@@ -72,6 +78,12 @@ class ReplicaController:
                 return await self._retry(replica, deployment)
             case ReplicaState.TERMINATING | ReplicaState.TERMINATED:
                 return await self._ender.finish(replica)
+
+    def _lost_node(self, replica: Replica) -> Node | None:
+        """The node that holds the replica's instance, when it is gone."""
+        node = self._index.get(Node, replica.node_id) if replica.instance_name and replica.node_id else None
+        # On a machine that the gateway itself keeps, the instance tells more than an inventory that has changed.
+        return node if node is not None and node.state in _LOST and not node.managed else None
 
     async def _start(self, replica: Replica, deployment: Deployment) -> float | None:
         """Place and provision, unless the rollout is about to replace the replica, or it is not time yet."""
@@ -108,11 +120,6 @@ class ReplicaController:
         """Look at the instance, then at the engine in it."""
         self._follow(replica)
         instance = await self._providers.get(replica.provider).describe(replica.instance_name)
-        node = self._index.get(Node, replica.node_id) if replica.node_id else None
-        # On a machine that the gateway itself keeps, the instance tells more than an inventory that has changed.
-        if node is not None and node.state in _LOST and not node.managed:
-            await self._fail(replica, deployment, "NODE_LOST", f"node {node.hostname or node.id} is {node.state}")
-            return 0.0
         if instance is None:
             await self._fail(replica, deployment, "INSTANCE_LOST", "its instance is gone")
             return 0.0

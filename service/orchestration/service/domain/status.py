@@ -60,7 +60,7 @@ def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> De
 
 def _starting_anew(replicas: Sequence[Replica]) -> bool:
     """Whether nothing has been ready since the deployment was started: no replica has ever been."""
-    return all(replica.ready_at == 0.0 and replica.failures == 0 for replica in replicas)
+    return all(replica.ready_at == 0.0 and replica.failures == replica.restarts == 0 for replica in replicas)
 
 
 def explain(replicas: Sequence[Replica]) -> str:

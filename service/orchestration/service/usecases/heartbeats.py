@@ -131,7 +131,8 @@ class HeartbeatUseCase:
             current = await tx.get(Node, node.id)
             if current is None:
                 raise unknown_node(request.provider, request.provider_instance_id)
-            refuse_stale(current, request.incarnation if request.HasField("incarnation") else None, None)
+            incarnation = request.incarnation if request.HasField("incarnation") else None
+            refuse_stale(current, incarnation, request.sequence if request.HasField("sequence") else None)
             if current.state is NodeState.TERMINATED and request.incarnation <= current.incarnation:
                 raise terminated(current)  # since it was looked at
             changed = await tx.update(_described(current, request, wanted, now, reported=state))
