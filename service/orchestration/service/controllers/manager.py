@@ -58,6 +58,7 @@ class ControllerManager:
             "controller resync": self._resync(),
             "node controller": self._nodes.run(),
             "reaper": self._reaper.run(),
+            "pool removal": self._reaper.run_pools(),
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
 
@@ -100,7 +101,7 @@ class ControllerManager:
         if room:
             for replica in self._index.find(Replica, state=ReplicaState.PENDING):
                 self._replicas.add(replica.id)
-            await self._reaper.remove_empty_pools()
+            self._reaper.look_at_pools()
 
     def _node_changed(self, node_id: str) -> None:
         """Wake what runs on the node: it may be lost, to be left, or another machine under the same name by now."""

@@ -11,6 +11,7 @@ from orchestration.service.controllers.shards import REAPER, ShardLeases
 from orchestration.service.providers.base import Provider, ProviderError
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.pools import remove_pool
+from orchestration.store.errors import StoreError
 from orchestration.store.records import Deployment, DesiredState, Pool, PoolState, Replica
 from orchestration.store.store import Store
 
@@ -39,6 +40,7 @@ class Reaper:
         self._interval_s = interval_s
         self._grace_s = grace_s
         self._unknown_since: dict[tuple[str, str], float] = {}
+        self._emptied = asyncio.Event()
 
     async def run(self) -> None:
         """A pass every interval, until cancelled."""
@@ -81,6 +83,20 @@ class Reaper:
             await provider.delete(instance)
         except ProviderError as error:  # one that cannot be ended now does not keep the others from it
             log.warning("deletion failed, the next sweep tries again", instance=instance, error=error.message)
+
+    def look_at_pools(self) -> None:
+        """Have `run_pools` look: something was given back, and a pool that is being deleted may be empty now."""
+        self._emptied.set()
+
+    async def run_pools(self) -> None:
+        """Remove emptied pools each time that `look_at_pools` was called, until cancelled."""
+        while True:
+            await self._emptied.wait()
+            self._emptied.clear()
+            try:
+                await self.remove_empty_pools()
+            except StoreError as error:
+                log.warning("pools cannot be removed; the next sweep tries again", error=str(error))
 
     async def remove_empty_pools(self) -> None:
         """Remove pools that are being deleted and hold nothing any more."""
