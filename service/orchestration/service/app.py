@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from orchestration.service.address import parse_address
 from orchestration.service.control import Parts, build_controllers, build_registrars
 from orchestration.service.controllers.health import probe_session
+from orchestration.service.controllers.shards import REAPER, ShardLeases
 from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
 from orchestration.service.logs.collector import LogCollector
@@ -30,6 +31,7 @@ from orchestration.store.store import Store
 
 log = structlog.get_logger(__name__)
 
+_MINUTE_S = 60.0
 _HOUR_S = 3600.0
 _SEGMENT_BYTES = 4 * 1024 * 1024
 
@@ -66,7 +68,7 @@ async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
         controllers = build_controllers(parts, managed)
         stack.push_async_callback(controllers.close)
         controllers.start()
-        _background(stack, _retention(parts.store), "retention")
+        _background(stack, _retention(parts.store, controllers.shards), "retention")
         yield running
 
 
@@ -93,7 +95,14 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     collector = LogCollector(logs)
     stack.push_async_callback(collector.close)
     session = await stack.enter_async_context(probe_session())
-    return Parts(settings, store, providers, logs, collector, session)
+    return Parts(settings, store, providers, logs, collector, session, _metrics())
+
+
+def _metrics() -> CollectorRegistry:
+    metrics = CollectorRegistry()
+    ProcessCollector(registry=metrics)
+    PlatformCollector(registry=metrics)
+    return metrics
 
 
 def _make_data_dir(settings: Settings) -> None:
@@ -107,16 +116,13 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     """Both servers on the same handlers and interceptors."""
     settings = parts.settings
     await managed.refresh()
-    metrics = CollectorRegistry()
-    ProcessCollector(registry=metrics)
-    PlatformCollector(registry=metrics)
     limits = Limits(
         max_unary=settings.max_concurrent_rpcs,
         default_deadline_s=settings.default_deadline_s,
         max_deadline_s=settings.max_deadline_s,
     )
     shutdown = ShutdownInterceptor()
-    interceptors = build_interceptors(limits, metrics, shutdown)
+    interceptors = build_interceptors(limits, parts.metrics, shutdown)
     http = HttpServer(settings)
     registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")
     grpc_server = GrpcServer(registrars, interceptors, max_message_bytes=settings.max_message_bytes)
@@ -125,7 +131,7 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     stack.push_async_callback(grpc_server.stop, settings.shutdown_grace_s)
     readiness = Readiness(parts.store, grpc_server)
     grpc_address = str(type(address)(address.host, port))
-    await http.start(registrars, interceptors, readiness, metrics, grpc_address)
+    await http.start(registrars, interceptors, readiness, parts.metrics, grpc_address)
     stack.push_async_callback(http.stop)
     stack.push_async_callback(shutdown.close, settings.shutdown_grace_s)
     await readiness.check()
@@ -133,14 +139,17 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     return RunningApp(grpc_address, http.address)
 
 
-async def _retention(store: Store) -> None:
-    """Forget old changes, events and answers, every hour."""
+async def _retention(store: Store, shards: ShardLeases) -> None:
+    """Forget old changes, events and answers, every hour; of several gateways the one that reaps does it."""
     while True:
-        try:
-            await store.trim()
-        except StoreError as error:
-            log.warning("old entries could not be removed", error=str(error))
-        await asyncio.sleep(_HOUR_S)
+        pause = _MINUTE_S
+        if shards.lease(REAPER) is not None:
+            pause = _HOUR_S
+            try:
+                await store.trim()
+            except StoreError as error:
+                log.warning("old entries could not be removed", error=str(error))
+        await asyncio.sleep(pause)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:

@@ -9,17 +9,20 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from prometheus_client import CollectorRegistry
 
 from orchestration.service.controllers.deployments import DeploymentController
 from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.health import HealthMonitor
+from orchestration.service.controllers.lease_metrics import LeaseMetrics
 from orchestration.service.controllers.leaving import Leaver
 from orchestration.service.controllers.manager import ControllerManager
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
+from orchestration.service.controllers.owner import is_dead
 from orchestration.service.controllers.reaper import Reaper
 from orchestration.service.controllers.replicas import ReplicaController
-from orchestration.service.controllers.shards import ShardLeases, is_dead
+from orchestration.service.controllers.shards import ShardLeases
 from orchestration.service.controllers.starting import Starter
 from orchestration.service.controllers.transitions import Transitions
 from orchestration.service.domain.backoff import Backoff
@@ -64,6 +67,7 @@ class Parts:
     logs: LogStore
     collector: LogCollector
     session: aiohttp.ClientSession
+    metrics: CollectorRegistry
     clock: Callable[[], float] = time.time
 
 
@@ -117,7 +121,7 @@ def build_controllers(parts: Parts, managed: ManagedNodes) -> Controllers:
     """All controllers, not started yet."""
     settings, store, providers, clock = parts.settings, parts.store, parts.providers, parts.clock
     leases = LeaseManager(store, clock=clock, is_dead=is_dead)
-    shards = ShardLeases(leases, settings.lease_ttl_s, clock)
+    shards = ShardLeases(leases, settings.lease_ttl_s, clock, metrics=LeaseMetrics(parts.metrics))
     guard = Guard(store, shards)
     manager = ControllerManager(
         store.index,

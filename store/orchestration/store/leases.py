@@ -2,22 +2,117 @@
 
 A worker acquires a lease, works with no transaction open, and writes what came of it guarded by
 ``Transaction.check_lease``. It renews well before the lease expires; one that died is waited for no longer than that.
+
+Expiry is told by wall clocks, so those of machines that share a database should differ by much less than a lease lives.
+Where they do not, leases go to the machine whose clock is ahead, and come back late from one that was; two holders are
+still impossible: each acquisition makes a new token, and a write guarded by an older one is refused. A clock that was
+set back makes no lease immortal either: one whose row stays as it is for a whole life, by the monotonic clock of
+whoever looks, is free.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from orchestration.store.records import Lease
 from orchestration.store.transaction import Transaction
 
+_MAX_SEEN = 1024
+"""Leases that are remembered; those not looked at for longest are those that are gone."""
+
 
 class _Writes(Protocol):
     def write(self, *, actor: str) -> AbstractAsyncContextManager[Transaction]: ...
+
+
+class _Judge:
+    """What one process knows of the owners of leases beside what their rows say."""
+
+    def __init__(self, is_dead: Callable[[str], bool], monotonic: Callable[[], float]) -> None:
+        self.is_dead = is_dead
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[Lease, float]] = {}
+        """By name, the lease as it was last seen, and since when it has been so."""
+
+    def rested_s(self, lease: Lease) -> float:
+        """How long the lease has been seen to be as it is."""
+        now = self._monotonic()
+        seen, since = self._seen.pop(lease.name, (lease, now))
+        if seen != lease:
+            since = now
+        self._seen[lease.name] = lease, since
+        if len(self._seen) > _MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        return now - since
+
+
+class LeaseSession:
+    """One transaction's view of the leases, for one owner. What it does is done when the transaction is committed."""
+
+    def __init__(self, tx: Transaction, owner: str, ttl_s: float, now: float, judge: _Judge) -> None:
+        self._tx = tx
+        self._owner = owner
+        self._ttl_s = ttl_s
+        self._judge = judge
+        self.now = now
+        """The store's time when the transaction began."""
+
+    async def find(self, prefix: str) -> list[Lease]:
+        """The leases whose names begin with ``prefix``, those that are free among them, ordered by name."""
+        return await self._tx.find_leases(prefix)
+
+    def is_free(self, lease: Lease) -> bool:
+        """Whether it was released, has expired, or its owner is dead or has not renewed it for a whole life."""
+        return lease.expires_at <= self.now or self.is_dead(lease.owner) or self._judge.rested_s(lease) >= self._ttl_s
+
+    def is_dead(self, owner: str) -> bool:
+        """Whether an owner will not come back."""
+        return self._judge.is_dead(owner)
+
+    async def take(self, name: str) -> Lease | None:
+        """Acquire the lease; None when somebody holds it, the owner itself included."""
+        held = await self._tx.lease(name)
+        if held is not None and not self.is_free(held):
+            return None
+        lease = Lease(
+            name=name,
+            owner=self._owner,
+            token=str(uuid.uuid4()),
+            generation=1 if held is None else held.generation + 1,
+            expires_at=self.now + self._ttl_s,
+        )
+        self._tx.set_lease(name, lease)
+        return lease
+
+    async def renew(self, lease: Lease) -> Lease | None:
+        """Extend the lease to a whole life from now; None when it is not held any more.
+
+        One that expired but that nobody took since is still held: its work was not done by anybody else.
+        """
+        held = await self._tx.lease(lease.name)
+        if held is None or held.token != lease.token:
+            return None
+        renewed = dataclasses.replace(held, expires_at=self.now + self._ttl_s)
+        self._tx.set_lease(lease.name, renewed)
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up; one that is not held any more is left alone.
+
+        A released lease keeps its row and generation, so that a token never returns and generations only grow.
+        """
+        held = await self._tx.lease(lease.name)
+        if held is not None and held.token == lease.token:
+            self._tx.set_lease(lease.name, dataclasses.replace(held, owner="", token="", expires_at=0.0))
+
+    def forget(self, name: str) -> None:
+        """Delete the lease's row. Only for names that never come back: generations begin anew."""
+        self._tx.set_lease(name, None)
 
 
 class LeaseManager:
@@ -28,59 +123,46 @@ class LeaseManager:
     """
 
     def __init__(
-        self, store: _Writes, *, clock: Callable[[], float], is_dead: Callable[[str], bool] = lambda owner: False
+        self,
+        store: _Writes,
+        *,
+        clock: Callable[[], float],
+        is_dead: Callable[[str], bool] = lambda owner: False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._is_dead = is_dead
+        self._judge = _Judge(is_dead, monotonic)
+
+    def is_dead(self, owner: str) -> bool:
+        """Whether an owner will not come back."""
+        return self._judge.is_dead(owner)
+
+    @asynccontextmanager
+    async def session(self, owner: str, ttl_s: float) -> AsyncGenerator[LeaseSession]:
+        """A transaction on the leases; ``ttl_s`` is how long those that are taken and renewed in it live."""
+        if ttl_s <= 0:
+            raise ValueError(f"ttl_s must be positive, not {ttl_s}")
+        async with self._store.write(actor=owner) as tx:
+            yield LeaseSession(tx, owner, ttl_s, self._clock(), self._judge)
 
     async def acquire(self, names: Iterable[str], owner: str, ttl_s: float) -> list[Lease]:
         """Take those of the named leases that nobody holds; returns them, in the order of the names.
 
-        A lease is free when it was never taken or was released, has expired, or its owner is dead. One that ``owner``
-        holds itself is not taken a second time.
+        One that ``owner`` holds itself is not taken a second time.
         """
-        if ttl_s <= 0:
-            raise ValueError(f"ttl_s must be positive, not {ttl_s}")
-        taken: list[Lease] = []
-        async with self._store.write(actor=owner) as tx:
-            now = self._clock()
-            for name in dict.fromkeys(names):
-                held = await tx.lease(name)
-                if held is not None and held.expires_at > now and not self._is_dead(held.owner):
-                    continue
-                generation = 1 if held is None else held.generation + 1
-                lease = Lease(
-                    name=name, owner=owner, token=str(uuid.uuid4()), generation=generation, expires_at=now + ttl_s
-                )
-                tx.set_lease(name, lease)
-                taken.append(lease)
-        return taken
+        async with self.session(owner, ttl_s) as session:
+            taken = [await session.take(name) for name in dict.fromkeys(names)]
+        return [lease for lease in taken if lease is not None]
 
     async def renew(self, leases: Iterable[Lease], ttl_s: float) -> list[Lease]:
-        """Extend leases to ``ttl_s`` from now; returns those that are still held.
-
-        One that expired but that nobody took since is still held: its work was not done by anybody else.
-        """
-        kept: list[Lease] = []
-        async with self._store.write(actor="leases") as tx:
-            expires_at = self._clock() + ttl_s
-            for lease in leases:
-                held = await tx.lease(lease.name)
-                if held is None or held.token != lease.token:
-                    continue
-                renewed = dataclasses.replace(held, expires_at=expires_at)
-                tx.set_lease(lease.name, renewed)
-                kept.append(renewed)
-        return kept
+        """Extend leases to ``ttl_s`` from now; returns those that are still held."""
+        async with self.session("leases", ttl_s) as session:
+            renewed = [await session.renew(lease) for lease in leases]
+        return [lease for lease in renewed if lease is not None]
 
     async def release(self, leases: Iterable[Lease]) -> None:
-        """Give leases up; those that are not held any more are left alone.
-
-        A released lease keeps its row and generation, so that a token never returns and generations only grow.
-        """
-        async with self._store.write(actor="leases") as tx:
+        """Give leases up; those that are not held any more are left alone."""
+        async with self.session("leases", 1.0) as session:
             for lease in leases:
-                held = await tx.lease(lease.name)
-                if held is not None and held.token == lease.token:
-                    tx.set_lease(lease.name, dataclasses.replace(held, owner="", token="", expires_at=0.0))
+                await session.release(lease)

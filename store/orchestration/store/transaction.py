@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
 import uuid_utils
-from sqlalchemy import Executable, RowMapping, bindparam, select
+from sqlalchemy import Executable, Integer, RowMapping, bindparam, func, select
 
 from orchestration.store.bucket import matches
 from orchestration.store.errors import (
@@ -27,6 +27,8 @@ R = TypeVar("R", bound=Record)
 
 _ANSWER = select(answers).where(answers.c.scope == bindparam("scope"), answers.c.request_id == bindparam("request_id"))
 _LEASE = select(leases).where(leases.c.name == bindparam("name"))
+# Not LIKE: SQLite's does not tell upper from lower case.
+_LEASES = select(leases).where(func.substr(leases.c.name, 1, bindparam("length", type_=Integer)) == bindparam("prefix"))
 
 
 class Group(Protocol):
@@ -224,6 +226,15 @@ class Transaction:
                 return pending.leases[name]
         rows = await self._group.run(_LEASE, {"name": name})
         return Lease(**rows[0]) if rows else None
+
+    async def find_leases(self, prefix: str) -> list[Lease]:
+        """The leases whose names begin with ``prefix`` as they are now, expired or not, ordered by name."""
+        self._check_open()
+        rows = await self._group.run(_LEASES, {"prefix": prefix, "length": len(prefix)})
+        found: dict[str, Lease | None] = {row["name"]: Lease(**row) for row in rows}
+        for pending in (self._group.pending, self.pending):
+            found |= {name: lease for name, lease in pending.leases.items() if name.startswith(prefix)}
+        return [lease for _, lease in sorted(found.items()) if lease is not None]
 
     def set_lease(self, name: str, lease: Lease | None) -> None:
         """Write a lease, or delete it. Leases are not in the change feed."""

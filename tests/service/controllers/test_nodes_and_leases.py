@@ -9,7 +9,8 @@ import pytest
 
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
-from orchestration.service.controllers.shards import NODES, ShardLeases, is_dead, process_owner, shard_name
+from orchestration.service.controllers.owner import is_dead
+from orchestration.service.controllers.shards import NODES, ShardLeases, shard_name
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.managed_nodes import ManagedNodes
 from orchestration.store.errors import LeaseLostError
@@ -180,15 +181,6 @@ async def test_work_is_woken_when_leases_that_ran_out_are_renewed(world: World) 
         world.clock.now += seconds
         await shards.turn(lambda: woken.append(world.clock.now - 1_000_000))
     assert woken == [0, 23], "the work stopped with the leases, and only a full pass would have begun it again"
-
-
-def test_owners_that_are_gone_are_known_to_be() -> None:
-    mine = process_owner()
-    assert not is_dead(mine)
-    host, pid, _ = mine.split("|")
-    assert is_dead(f"{host}|{pid}|1.00"), "the pid is of another process by now"
-    assert is_dead(f"{host}|4194305|1.00")
-    assert not is_dead("elsewhere|1|1.00"), "nothing is known of other hosts"
 
 
 def test_deployments_spread_over_the_shards() -> None:

@@ -28,7 +28,7 @@ class DeploymentController:
     async def reconcile(self, deployment_id: str) -> float | None:
         """Take the next step of the rollout, if there is one."""
         deployment = self._index.get(Deployment, deployment_id)
-        if deployment is None:
+        if deployment is None or not self._guard.holds(deployment_id):
             return None
         replicas = self._index.find(Replica, deployment_id=deployment_id)
         if not self._has_work(deployment, replicas):

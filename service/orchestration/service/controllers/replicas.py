@@ -62,7 +62,10 @@ class ReplicaController:
             self._starter.forget(replica_id)
             return None
         deployment = self._index.get(Deployment, replica.deployment_id)
-        if deployment is None or self._shards.lease_for(replica.deployment_id) is None:
+        if deployment is None:
+            return None
+        if self._shards.lease_for(replica.deployment_id) is None:
+            await self._let_go(replica)
             return None
         node = self._lost_node(replica)
         if node is not None:
@@ -78,6 +81,12 @@ class ReplicaController:
                 return await self._retry(replica, deployment)
             case ReplicaState.TERMINATING | ReplicaState.TERMINATED:
                 return await self._ender.finish(replica)
+
+    async def _let_go(self, replica: Replica) -> None:
+        """Leave the replica to the gateway that holds its lease: what is remembered of it would be out of date."""
+        self._health.forget(replica.id)
+        self._starter.forget(replica.id)
+        await self._collector.stop(replica.instance_name)
 
     def _lost_node(self, replica: Replica) -> Node | None:
         """The node that holds the replica's instance, when it is gone."""

@@ -1,16 +1,23 @@
-"""Which part of the work this gateway does: leases on shards of the deployments, and on the single jobs."""
+"""Which part of the work this gateway does: leases on shards of the deployments, and on the single jobs.
+
+Each gateway keeps a lease on its own name, by which the others count it, and takes an equal part of the shards. The
+single jobs stay with whoever has them. A gateway that is gone is not counted once its lease has run out, and its shards
+are taken at that moment; one whose process on this machine has ended is noticed sooner.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
+import time
 import zlib
 from collections.abc import Callable
 
-import psutil
 import structlog
+from prometheus_client import CollectorRegistry
 
+from orchestration.service.controllers.lease_metrics import LeaseMetrics
+from orchestration.service.controllers.membership import RENEWALS, Look, Membership, Work
+from orchestration.service.controllers.owner import process_owner
 from orchestration.store.errors import StoreError
 from orchestration.store.leases import LeaseManager
 from orchestration.store.records import Lease
@@ -20,83 +27,123 @@ log = structlog.get_logger(__name__)
 SHARDS = 16
 NODES = "nodes"
 REAPER = "reaper"
-_NAMES = (*(f"replicas/{number}" for number in range(SHARDS)), NODES, REAPER)
+_SHARDS = tuple(f"replicas/{number}" for number in range(SHARDS))
+_WORK = Work(shared=_SHARDS, single=(NODES, REAPER))
 
-
-def process_owner() -> str:
-    """A name for this process that no other has, at any time: host, pid and start."""
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether an owner is a process of this host that is gone, so that its leases need not run out first."""
-    host, _, rest = owner.partition("|")
-    pid, _, started = rest.partition("|")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != started
-    except psutil.NoSuchProcess:
-        return True
+_LIFE = 0.95
+"""Part of the time to live that a lease is written for: the rest is for whoever takes it over to notice and commit."""
+_RETRY_S = 1.0
+_PEERS_S = 0.25
+"""Pause between looks at whether the processes of other gateways on this machine have ended."""
 
 
 def shard_name(deployment_id: str) -> str:
     """The lease under which a deployment is worked on."""
-    return f"replicas/{zlib.crc32(deployment_id.encode()) % SHARDS}"
+    return _SHARDS[zlib.crc32(deployment_id.encode()) % SHARDS]
 
 
 class ShardLeases:
-    """Takes every lease that nobody holds, renews them, and says which are held."""
+    """Takes this gateway's part, renews it, gives up what is more than that, and says which leases are held."""
 
-    def __init__(self, leases: LeaseManager, ttl_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        leases: LeaseManager,
+        ttl_s: float,
+        clock: Callable[[], float],
+        *,
+        metrics: LeaseMetrics | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = process_owner()
+        """This gateway's name among the others."""
+        self.metrics = metrics or LeaseMetrics(CollectorRegistry())
         self._leases = leases
-        self._owner = process_owner()
-        self._ttl_s = ttl_s
+        self._life_s = ttl_s * _LIFE
+        self._membership = Membership(self.owner, self._life_s, _WORK)
         self._clock = clock
+        self._monotonic = monotonic
         self._held: dict[str, Lease] = {}
+        self._valid_until = 0.0
+        """Of all that is held, by the monotonic clock: a wall clock that is set back makes nothing last longer."""
+        self._told: frozenset[str] = frozenset()
+        """What those that work were last told that they may work on."""
+        self._others: frozenset[str] = frozenset()
+        self._next_look_s = 0.0
 
     def lease(self, name: str) -> Lease | None:
         """The lease of this name while this gateway holds it."""
         lease = self._held.get(name)
-        return lease if lease is not None and lease.expires_at > self._clock() else None
+        valid = lease is not None and lease.expires_at > self._clock() and self._valid_until > self._monotonic()
+        return lease if valid else None
 
     def lease_for(self, deployment_id: str) -> Lease | None:
         """The lease under which this gateway may work on the deployment."""
         return self.lease(shard_name(deployment_id))
 
-    async def run(self, on_acquired: Callable[[], None]) -> None:
-        """Renew and acquire three times in a lease's life, until cancelled; tell when any was acquired."""
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the leases on work that are held now."""
+        return frozenset(name for name in (*_WORK.shared, *_WORK.single) if self.lease(name) is not None)
+
+    @property
+    def next_look_s(self) -> float:
+        """Seconds from the last look to the next."""
+        return self._next_look_s
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Keep this gateway's part, until cancelled; tell when what it may work on has changed."""
         while True:
             try:
-                await self.turn(on_acquired)
+                await self.turn(on_change)
             except StoreError as error:
                 log.warning("leases cannot be renewed", error=str(error))
             except Exception as error:  # without this loop the gateway would do nothing any more, and say nothing
                 log.error("leases cannot be renewed", exc_info=error)
-            await asyncio.sleep(self._ttl_s / 3)
+            await self._pause()
 
-    async def turn(self, on_acquired: Callable[[], None]) -> None:
-        """Renew what is held and take what is free, once."""
-        # Work that met an expired lease has stopped: it begins again when the lease is had back, whichever way.
-        resumed = any(self.lease(name) is None for name in self._held)
-        if self._held:
-            renewed = await self._leases.renew(list(self._held.values()), self._ttl_s)
-            lost = set(self._held) - {lease.name for lease in renewed}
-            self._held = {lease.name: lease for lease in renewed}
-            if lost:
-                log.warning("leases lost to another gateway", names=sorted(lost))
-        missing = [name for name in _NAMES if name not in self._held]
-        taken = await self._leases.acquire(missing, self._owner, self._ttl_s) if missing else []
-        if taken:
-            self._held.update({lease.name: lease for lease in taken})
-            log.info("leases acquired", count=len(taken))
-        if taken or resumed:
-            on_acquired()
+    async def turn(self, on_change: Callable[[], None]) -> None:
+        """Look at all leases once, and tell when what may be worked on has changed. Raises `StoreError`."""
+        self._others, self._next_look_s = frozenset(), min(_RETRY_S, self._life_s / RENEWALS)
+        try:
+            began = self._monotonic()
+            async with self._leases.session(self.owner, self._life_s) as session:
+                look = await self._membership.look(session)
+            self._adopt(look, began)
+        finally:
+            held = self.held
+            self.metrics.held.set(len(held))
+            if held != self._told:
+                self._told = held
+                on_change()
+
+    def _adopt(self, look: Look, began: float) -> None:
+        # Work that met a lease that had run out has stopped: it is told even where the lease is had back by now.
+        self._told &= self.held
+        lost = set(self._held) - set(look.held) - set(look.given)
+        gained = set(look.held) - set(self._held)
+        if look.renewed:
+            self._valid_until = began + self._life_s
+        self._held, self._others, self._next_look_s = look.held, look.others, look.next_s
+        self.metrics.members.set(1 + len(look.others))
+        self.metrics.lost.inc(len(lost))
+        if lost:
+            log.warning("leases lost to another gateway", names=sorted(lost))
+        if gained or look.given:
+            log.info("leases shared out", gained=len(gained), given=len(look.given), gateways=1 + len(look.others))
+
+    async def _pause(self) -> None:
+        """Wait until the next look is due, or the process of another gateway here has ended."""
+        until = self._monotonic() + self._next_look_s
+        while (left := until - self._monotonic()) > 0:
+            if any(self._leases.is_dead(other) for other in self._others):
+                return
+            await asyncio.sleep(min(left, _PEERS_S) if self._others else left)
 
     async def close(self) -> None:
         """Give all leases up, so that another gateway need not wait for them."""
-        held, self._held = list(self._held.values()), {}
+        self._held = {}
         try:
-            await self._leases.release(held)
+            async with self._leases.session(self.owner, self._life_s) as session:
+                await self._membership.leave(session)
         except StoreError as error:
             log.warning("leases cannot be released; they run out", error=str(error))

@@ -145,6 +145,7 @@ class Starter:
         plan = engine_plan(deployment)
         try:
             provider = self._providers.get(replica.provider)
+            self._transitions.check(deployment.id)
             instance = await provider.create(self._spec(replica, deployment, pool, plan))
         except InstanceRejectedError as error:
             return Rejected(error.reason, error.message)

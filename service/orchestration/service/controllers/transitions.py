@@ -66,6 +66,10 @@ class Transitions:
                 attempt=replica.attempt,
             )
 
+    def check(self, deployment_id: str) -> None:
+        """Raise `LeaseLostError` when the deployment is not this gateway's to work on any more."""
+        self._guard.check(deployment_id)
+
     def place(self, deployment_id: str) -> Any:
         """A guarded transaction for placement, which reads and reserves in one."""
         return self._guard.write(deployment_id, ACTOR)
