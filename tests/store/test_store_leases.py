@@ -81,6 +81,60 @@ async def test_a_dead_owner_is_not_waited_for(store: Store, clock: FakeClock) ->
     assert [lease.name for lease in await leases.acquire(["a", "b"], "heir", 10)] == ["a"]
 
 
+async def test_leases_are_found_by_prefix_as_the_transaction_leaves_them(leases: LeaseManager, store: Store) -> None:
+    await leases.acquire(["m/a", "m/b", "M/c", "m%", "m_x", "other"], "one", 10)
+    async with leases.session("two", 10) as session:
+        assert [lease.name for lease in await session.find("m/")] == ["m/a", "m/b"]
+        assert [lease.name for lease in await session.find("m%")] == ["m%"]
+        assert len(await session.find("")) == 6
+        session.forget("m/a")
+        assert await session.take("m/c")
+        assert await session.take("m/b") is None
+        assert [(lease.name, lease.owner) for lease in await session.find("m/")] == [("m/b", "one"), ("m/c", "two")]
+    async with store.write(actor="test") as tx:
+        assert [lease.name for lease in await tx.find_leases("m/")] == ["m/b", "m/c"]
+
+
+async def test_a_holder_that_slept_writes_nothing_of_what_it_had_begun(
+    store: Store, other: Store, clock: FakeClock
+) -> None:
+    sleeper, heir = LeaseManager(store, clock=clock), LeaseManager(other, clock=clock)
+    (old,) = await sleeper.acquire(["a"], "sleeper", 10)
+    begun = pool()
+    clock.now += 11
+    (new,) = await heir.acquire(["a"], "heir", 10)
+    await guarded(other, new)
+
+    async def finish() -> None:
+        async with store.write(actor="sleeper") as tx:
+            await tx.insert(begun)
+            await tx.check_lease(old)
+
+    with pytest.raises(LeaseLostError):
+        await finish()
+    assert await sleeper.renew([old], 10) == []
+    async with other.write(actor="test") as tx:
+        assert await tx.get(Pool, begun.id) is None
+        assert [lease.owner for lease in await tx.find_leases("a")] == ["heir"]
+
+
+async def test_a_lease_that_nobody_renews_for_its_life_is_free_whatever_clocks_were_set_to(
+    store: Store, clock: FakeClock
+) -> None:
+    monotonic = FakeClock(0)
+    watcher = LeaseManager(store, clock=clock, monotonic=monotonic)
+    holder = LeaseManager(store, clock=clock, monotonic=monotonic)
+    held = await holder.acquire(["a", "b"], "holder", 10)
+    clock.now -= 3600
+    for seconds in (0, 6):
+        monotonic.now += seconds
+        assert await watcher.acquire(["a", "b"], "watcher", 10) == []
+    clock.now += 1
+    await holder.renew(held[1:], 10)
+    monotonic.now += 4
+    assert [lease.name for lease in await watcher.acquire(["a", "b"], "watcher", 10)] == ["a"]
+
+
 async def test_of_many_that_race_one_wins(store: Store, other: Store, clock: FakeClock) -> None:
     managers = [LeaseManager(which, clock=clock) for which in (store, other)]
     taken = await asyncio.gather(*(managers[n % 2].acquire(["a"], f"owner{n}", 10) for n in range(20)))
