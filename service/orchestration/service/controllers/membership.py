@@ -36,6 +36,7 @@ class Look:
     """What a look came to."""
 
     held: dict[str, Lease]
+    """Leases on work, by name."""
     given: tuple[str, ...]
     renewed: bool
     """Whether all that is held has a whole life before it."""
@@ -72,7 +73,7 @@ class Membership:
             if name not in mine and (taken := await session.take(name)):
                 mine[name] = taken
         others = frozenset(lease.owner for lease in live)
-        next_s = self._next_look_s(mine[self._name], live, part, session.now)
+        next_s = self._next_look_s(mine.pop(self._name), live, part, session.now)
         return Look(mine, given, due, others, next_s)
 
     async def leave(self, session: LeaseSession) -> None:

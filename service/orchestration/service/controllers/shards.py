@@ -82,8 +82,8 @@ class ShardLeases:
 
     @property
     def held(self) -> frozenset[str]:
-        """Names of the leases on work that are held now."""
-        return frozenset(name for name in (*_WORK.shared, *_WORK.single) if self.lease(name) is not None)
+        """Names of the leases that are held now."""
+        return frozenset(name for name in self._held if self.lease(name) is not None)
 
     @property
     def next_look_s(self) -> float:
@@ -104,21 +104,22 @@ class ShardLeases:
     async def turn(self, on_change: Callable[[], None]) -> None:
         """Look at all leases once, and tell when what may be worked on has changed. Raises `StoreError`."""
         self._others, self._next_look_s = frozenset(), min(_RETRY_S, self._life_s / RENEWALS)
+        lapsed = False
         try:
             began = self._monotonic()
             async with self._leases.session(self.owner, self._life_s) as session:
                 look = await self._membership.look(session)
+            # Work that met a lease that had run out has stopped: it is told even where the lease is had back by now.
+            lapsed = not self._told <= self.held
             self._adopt(look, began)
         finally:
             held = self.held
             self.metrics.held.set(len(held))
-            if held != self._told:
+            if lapsed or held != self._told:
                 self._told = held
                 on_change()
 
     def _adopt(self, look: Look, began: float) -> None:
-        # Work that met a lease that had run out has stopped: it is told even where the lease is had back by now.
-        self._told &= self.held
         lost = set(self._held) - set(look.held) - set(look.given)
         gained = set(look.held) - set(self._held)
         if look.renewed:
