@@ -32,11 +32,26 @@ async def printed(local: LocalHarness, code: str) -> list[tuple[str, str]]:
         ("out.write(b'\\xff\\xfe\\x00\\x01 ok\\n')", ["\ufffd\ufffd\x00\x01 ok"]),
         ('out.write(b\'{"a": "\\\\n"}\\n\')', ['{"a": "\\n"}']),
         ("out.write('\\u2028\\x85\\x1c x\\n'.encode())", ["\u2028\x85\x1c x"]),
-        ("out.write(b'x' * 1_000_000 + b'\\nnext\\n')", ["x" * 65536 + " [line cut: 934464 more bytes]", "next"]),
-        ("out.write(b'x' * 65536 + b'\\n')", ["x" * 65536]),
+        ("out.write(b'x' * 3_000_000 + b'\\nnext\\n')", ["x" * 1048576 + " [line cut: 1951424 more bytes]", "next"]),
+        ("out.write(b'x' * 1048576 + b'\\n')", ["x" * 1048576]),
+        ("out.write(b'\\0' * 1048576 + b'\\n')", ["\0" * 1048576]),
+        ("out.write(b'\\xff' * 1048576 + b'\\n')", ["\ufffd" * 1048576]),
+        ("out.write(b'10%\\r20%\\r\\r\\ndone\\r')", ["10%\r20%\r", "done"]),
         ("out.write(bytes(range(256)) * 4000)", None),
     ],
-    ids=["newlines", "unicode", "invalid", "json", "separators", "megabyte", "limit", "binary"],
+    ids=[
+        "newlines",
+        "unicode",
+        "invalid",
+        "json",
+        "separators",
+        "megabytes",
+        "limit",
+        "NULs",
+        "invalid megabyte",
+        "lone CRs",
+        "binary",
+    ],
 )
 async def test_what_an_engine_prints(local: LocalHarness, code: str, messages: list[str] | None) -> None:
     found = await printed(local, code)
@@ -58,6 +73,10 @@ async def test_what_was_printed_last_is_kept_when_an_engine_prints_a_lot_and_cra
     assert (await ended(local.provider, "a")).reason == "SIGNALED"
 
 
+def _rotated(count: object) -> str:
+    return f"[dropped {count} lines: they were rotated away before they were read]"
+
+
 async def test_segments_are_rotated_and_capped(tmp_path: Path) -> None:
     settings = {"log_segment_bytes": "4096", "log_segments": "3"}
     async with local_harness(tmp_path, settings=settings) as harness:
@@ -69,11 +88,17 @@ async def test_segments_are_rotated_and_capped(tmp_path: Path) -> None:
         assert len(sizes) == 3
         assert max(sizes) <= 4096
         records = await read(harness.provider, "a")
-        numbers = [int(record.message.split()[1]) for record in records]
+        numbers = [int(record.message.split()[1]) for record in records[1:]]
         assert numbers == list(range(numbers[0], 2000))
         assert numbers[0] > 0
-        # A cursor into what is no longer kept goes on at the oldest that is.
-        assert await read(harness.provider, "a", after="1:40") == records
+        assert (records[0].stream, records[0].message) == ("stderr", _rotated(numbers[0]))
+        assert await read(harness.provider, "a", after=records[0].cursor) == records[1:]
+        # A cursor into what is no longer kept goes on at the oldest that is, and says how much is not.
+        after = await read(harness.provider, "a", after="1:40:7")
+        assert (after[0].message, after[1:]) == (_rotated(numbers[0] - 7), records[1:])
+        # The supervisors of the first release did not count lines.
+        after = await read(harness.provider, "a", after="1:40")
+        assert (after[0].message, after[1:]) == (_rotated("an unknown number of"), records[1:])
         middle = records[len(records) // 2]
         assert await read(harness.provider, "a", after=middle.cursor) == records[len(records) // 2 + 1 :]
 
@@ -174,5 +199,5 @@ def test_a_line_without_end_takes_no_memory() -> None:
     splitter = LineSplitter()
     for _ in range(100):
         assert splitter.feed(b"z" * 65536) == []
-    assert splitter.flush() == ["z" * MAX_LINE_BYTES + f" [line cut: {99 * 65536} more bytes]"]
+    assert splitter.flush() == ["z" * MAX_LINE_BYTES + f" [line cut: {84 * 65536} more bytes]"]
     assert splitter.flush() == []

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.records import InstanceFolder
 from orchestration.service.providers.local.shim.logfile import LOG_FOLDER, segment_numbers, segment_path
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+"""Read and parsed between two turns of the event loop, which takes a few milliseconds."""
 _POLL_S = 0.05
+_ROTATED = "they were rotated away before they were read"
 
 
-def parse_cursor(cursor: str) -> tuple[int, int]:
-    """Segment and byte offset of a cursor; empty is the very beginning. Raises `ProviderError`."""
+def parse_cursor(cursor: str) -> tuple[int, int, int | None]:
+    """Segment, byte offset and number of lines before a cursor; empty is the very beginning. Raises `ProviderError`.
+
+    The number is None in a log that a supervisor of the first release writes, which does not count.
+    """
     if not cursor:
-        return 0, 0
-    segment, colon, offset = cursor.partition(":")
-    if not (colon and segment.isdecimal() and offset.isdecimal()):
+        return 0, 0, 0
+    parts = cursor.split(":")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in parts):
         raise invalid_cursor(cursor)
-    return int(segment), int(offset)
+    segment, offset, *line = map(int, parts)
+    return segment, offset, line[0] if line else None
 
 
 def invalid_cursor(cursor: str) -> ProviderError:
@@ -36,11 +42,16 @@ def invalid_cursor(cursor: str) -> ProviderError:
 
 
 class LogReader:
-    """One pass over a log, from a cursor on. It keeps its segment open, so that a removed one is read to its end."""
+    """One pass over a log, from a cursor on. It keeps its segment open, so that a removed one is read to its end.
+
+    In the place of lines that were gone before they could be read, it gives a line that says how many they were.
+    """
 
     def __init__(self, folder: InstanceFolder, after: str) -> None:
         self._folder = str(folder.path / LOG_FOLDER)
-        self._segment, self._offset = parse_cursor(after)
+        self._segment, self._offset, self._line = parse_cursor(after)
+        self._finished = 0
+        """The last segment that was read to its end."""
         self._fd = -1
 
     def read(self) -> list[LogRecord]:
@@ -50,10 +61,15 @@ class LogReader:
                 return []
             # Looked at before the read: a later segment's existence says that this one grows no more.
             later = next((n for n in segment_numbers(self._folder) if n > self._segment), None)
-            records = list(self._complete_lines())
-            if records or later is None:
+            before = self._offset
+            if records := self._complete_lines():
                 return records
+            if self._offset > before:
+                continue  # that was the header
+            if later is None:
+                return []
             self.close()
+            self._finished = self._segment
             self._segment, self._offset = later, 0
 
     def close(self) -> None:
@@ -74,27 +90,67 @@ class LogReader:
             if number != self._segment:
                 self._segment, self._offset = number, 0
             if self._offset and os.pread(self._fd, 1, self._offset - 1) != b"\n":
-                raise invalid_cursor(f"{self._segment}:{self._offset}")
+                raise invalid_cursor(self._cursor())
             return True
         return False
 
-    def _complete_lines(self) -> Iterator[LogRecord]:
+    def _complete_lines(self) -> list[LogRecord]:
         size = _CHUNK_BYTES
         data = os.pread(self._fd, size, self._offset)
         while len(data) == size and b"\n" not in data:
             size *= 2
             data = os.pread(self._fd, size, self._offset)
-        for line in data.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return  # still being written
-            self._offset += len(line)
-            record: dict[str, Any] = json.loads(line)
-            yield LogRecord(
-                time=record["t"],
-                stream=record["s"],
-                message=record["m"],
-                cursor=f"{self._segment}:{self._offset}",
-            )
+        lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]  # what follows is still being written
+        if not lines:
+            return []
+        values = _values(lines)
+        records: list[LogRecord] = []
+        if self._offset == 0:
+            self._begin(lines, values, records)
+        for line, value in zip(lines, values, strict=True):
+            self._offset += len(line) + 1
+            if self._line is not None:
+                self._line += 1
+            records.append(LogRecord(time=value["t"], stream=value["s"], message=value["m"], cursor=self._cursor()))
+        return records
+
+    def _begin(self, lines: list[bytes], values: list[dict[str, Any]], records: list[LogRecord]) -> None:
+        """Take the header, if there is one, and say what is missing before the segment."""
+        first: int | None = values[0].get("first")
+        if first is not None:
+            self._offset = len(lines[0]) + 1
+            del lines[0], values[0]
+        missing = 0 if self._segment == self._finished + 1 else None
+        if first is not None and self._line is not None:
+            missing = max(0, first - self._line)
+        self._line = first
+        if missing != 0:
+            when = values[0]["t"] if values else os.fstat(self._fd).st_mtime
+            count = "an unknown number of" if missing is None else missing
+            message = f"[dropped {count} lines: {_ROTATED}]"
+            records.append(LogRecord(time=when, stream="stderr", message=message, cursor=self._cursor()))
+
+    def _cursor(self) -> str:
+        place = f"{self._segment}:{self._offset}"
+        return place if self._line is None else f"{place}:{self._line}"
+
+
+def _values(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The records in the lines; a damaged one becomes a record that says so."""
+    try:
+        return list(json.loads(b"[" + b",".join(lines) + b"]"))
+    except ValueError:
+        return [_value(line) for line in lines]
+
+
+def _value(line: bytes) -> dict[str, Any]:
+    try:
+        value: Any = json.loads(line)
+    except ValueError:
+        value = None
+    if isinstance(value, dict) and ("first" in value or {"t", "s", "m"} <= set(value)):
+        return value
+    return {"t": 0.0, "s": "stderr", "m": f"[a record of {len(line)} bytes is damaged]"}
 
 
 async def read_log(

@@ -1,7 +1,9 @@
 """The log of one instance: JSON lines in numbered segments, the oldest removed when there are too many.
 
-A record is ``{"t": unix seconds, "s": "stdout" | "stderr", "m": message}``. Segments are ``00000001.jsonl`` and so on;
-a reader's place is a segment's number and a byte offset in it, which stays true as long as the segment is kept.
+A record is ``{"t": unix seconds, "s": "stdout" | "stderr", "m": message}``. Segments are ``00000001.jsonl`` and so on,
+and each begins with ``{"first": n}``, the number of records before it: by that a reader that finds segments gone knows
+how many lines went with them. A reader's place is a segment's number and a byte offset in it, which stays true as long
+as the segment is kept.
 """
 
 import errno
@@ -10,8 +12,15 @@ import os
 
 LOG_FOLDER = "log"
 SUFFIX = ".jsonl"
-MAX_LINE_BYTES = 64 * 1024
-"""What a line holds beyond this is left out, and its record says how much that was."""
+MAX_LINE_BYTES = 1024 * 1024
+"""What a line holds beyond this is left out, and its record says how much that was.
+
+It bounds the memory of the supervisor too: a line of that many NULs is held once as bytes, once as text and, six times
+as long, once or twice as a record. In UTF-8 a line has at most three times its bytes, one U+FFFD for each that is
+invalid, and so fits into the 4 MiB of a gRPC message.
+"""
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def segment_path(folder: str, number: int) -> str:
@@ -75,6 +84,8 @@ class LogWriter:
         self._number = max(segment_numbers(folder), default=0)
         self._fd = -1
         self._size = 0
+        self._count = 0
+        """Records written, whatever has become of them."""
         self._lost = 0
         self._why = ""
 
@@ -112,20 +123,26 @@ class LogWriter:
         """Write as many of the records as the segment has room for, at least one; how many. Raises OSError."""
         if self._fd < 0 or (self._size and self._size + len(records[0]) > self._segment_bytes):
             self._next_segment()
-        data = bytearray()
+        header = b"" if self._size else b'{"first":%d}\n' % self._count
+        taken, size = 0, self._size + len(header)
         for record in records:
-            if data and self._size + len(data) + len(record) > self._segment_bytes:
+            if taken and size + len(record) > self._segment_bytes:
                 break
-            data += record
-        whole = data[: os.write(self._fd, data)]
-        if len(whole) < len(data):
+            taken, size = taken + 1, size + len(record)
+        data = b"".join((header, *records[:taken]))
+        written = os.write(self._fd, data)
+        if written < len(data):
             # Half a record would be read as one. The rest is tried again, and then the reason is raised.
-            whole = whole[: whole.rfind(b"\n") + 1]
-            os.ftruncate(self._fd, self._size + len(whole))
-            if not whole:
+            written = data.rfind(b"\n", 0, written) + 1
+            taken = data.count(b"\n", len(header), written)
+            if not taken:
+                written = 0
+            os.ftruncate(self._fd, self._size + written)
+            if not taken:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += len(whole)
-        return whole.count(b"\n")
+        self._size += written
+        self._count += taken
+        return taken
 
     def _next_segment(self) -> None:
         if self._fd < 0:
@@ -142,4 +159,4 @@ class LogWriter:
 
 
 def _record(stream: str, message: str, now: float) -> bytes:
-    return json.dumps({"t": now, "s": stream, "m": message}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return f'{{"t":{now!r},"s":"{stream}","m":{_encode(message)}}}\n'.encode()

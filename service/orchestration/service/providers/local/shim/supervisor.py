@@ -16,6 +16,10 @@ from .launch import Launch, receive
 LOCK_FD = 3
 _REPORT_FD = 1
 _TICK_MS = 2000
+_READ_BYTES = 65536
+_SMALL_READ_BYTES = 8192
+_GATHER_S = 0.002
+"""Pause after a small read: an engine that prints lines one by one would otherwise have each cost a wake-up."""
 
 
 def main() -> None:
@@ -66,11 +70,14 @@ class Supervisor:
             self._poll.register(fd, select.POLLIN)
         while (ended := self._engine_end()) is None:
             self._oom.sample()
+            read = 0
             for fd, _ in self._poll.poll(self._stop_step()):
                 if fd == wake:
                     os.read(wake, 4096)
                 else:
-                    self._pump(fd)
+                    read += self._pump(fd)
+            if 0 < read < _SMALL_READ_BYTES:
+                time.sleep(_GATHER_S)
         self._finish(ended)
 
     def _catch_signals(self) -> int:
@@ -103,14 +110,16 @@ class Supervisor:
             return _TICK_MS
         return min(_TICK_MS, int((self._kill_at - now) * 1000) + 1)
 
-    def _pump(self, fd: int) -> None:
+    def _pump(self, fd: int) -> int:
+        """Keep what can be read; how many bytes that was."""
         stream, splitter = self._streams[fd]
-        data = os.read(fd, 65536)
+        data = os.read(fd, _READ_BYTES)
         self._log.write(stream, splitter.feed(data) if data else splitter.flush(), time.time())
         if not data:
             self._poll.unregister(fd)
             del self._streams[fd]
             os.close(fd)
+        return len(data)
 
     def _engine_end(self) -> os.waitid_result | None:
         """How the engine ended, or None while it runs; other children that ended are reaped on the way.
