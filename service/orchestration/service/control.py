@@ -131,6 +131,7 @@ def build_controllers(parts: Parts, managed: ManagedNodes) -> Controllers:
         NodeController(store, shards, managed, _node_timing(settings), clock),
         Reaper(store, shards, providers, clock, interval_s=_REAP_INTERVAL_S, grace_s=_REAP_GRACE_S),
         resync_s=settings.reconcile_interval_s,
+        log_purge_grace_s=settings.log_purge_grace_s,
     )
     return Controllers(manager, shards)
 

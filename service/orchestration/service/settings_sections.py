@@ -156,6 +156,10 @@ class LogSettings(_Section):
         description="Log bytes kept of each deployment; the oldest lines go first.",
     )
     replica_log_retention_s: Seconds = Field(default=7 * 86_400.0, description="How long log lines are kept.")
+    log_purge_grace_s: Seconds = Field(
+        default=3600.0,
+        description="How long the log files of a purged deployment stay on disk, for whoever looks into what happened.",
+    )
 
 
 class ControlSettings(_Section):

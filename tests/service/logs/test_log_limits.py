@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.service.logs.segments import list_segments
-from orchestration.service.logs.store import LogLine, LogStore
+from orchestration.service.logs.store import LogLine, LogStore, decode_cursor
 from tests.support.log_sources import all_lines, collect, messages, records, until
 
 _SEGMENT = 2_000
@@ -47,14 +47,36 @@ async def test_a_log_stays_under_its_size_and_keeps_the_newest_lines(tmp_path: P
     await store.close()
 
 
-async def test_page_and_follow_from_a_dropped_line_continue_with_the_oldest_kept(tmp_path: Path) -> None:
+def _dropped(count: int) -> str:
+    return f"[dropped {count} lines: they were no longer kept when they were to be read]"
+
+
+@pytest.mark.parametrize("replica", [None, "r"])
+async def test_page_and_follow_from_a_dropped_line_say_so_and_continue_with_the_oldest_kept(
+    tmp_path: Path, replica: str | None
+) -> None:
     store = LogStore(tmp_path, segment_bytes=_SEGMENT, max_bytes_per_deployment=_MAX)
     await _fill(store, 300)
     oldest = list_segments(tmp_path / "d")[0]
-    page = await store.read("d", after=3, limit=1, since=None, replica_id=None)
-    lines = store.follow("d", after=3, replica_id=None)
-    assert page.lines[0].seq == (await anext(lines)).seq == oldest > 4
-    await lines.aclose()
+    page = await store.read("d", after=3, limit=2, since=None, replica_id=replica)
+    follower = store.follow("d", after=3, replica_id=replica)
+    followed = [await anext(follower) for _ in range(2)]
+    await follower.aclose()
+    assert page.lines == followed
+    assert [line.seq for line in followed] == [oldest - 1, oldest]
+    assert followed[0].message == _dropped(oldest - 4)
+    # The note has a cursor like any line: what comes after it comes once.
+    rest = await all_lines(store, "d", after=decode_cursor(followed[0].cursor, "d"))
+    assert [line.seq for line in rest] == list(range(oldest, 301))
+    await store.close()
+
+
+async def test_from_the_beginning_is_from_the_oldest_kept_line_without_a_word(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, segment_bytes=_SEGMENT, max_bytes_per_deployment=_MAX)
+    await _fill(store, 300)
+    oldest = list_segments(tmp_path / "d")[0]
+    assert (await store.read("d", after=0, limit=1, since=None, replica_id=None)).lines[0].seq == oldest
+    assert await store.before_last("d", 5000, replica_id=None, since=None) == oldest - 1
     await store.close()
 
 
@@ -62,13 +84,14 @@ async def test_a_follower_that_is_overtaken_loses_only_what_was_dropped(tmp_path
     store = LogStore(tmp_path, segment_bytes=_SEGMENT, max_bytes_per_deployment=_MAX)
     await _fill(store, 5)
     lines = store.follow("d", after=0, replica_id=None)
-    seen = [(await anext(lines)).seq]
+    seen = [await anext(lines)]
     await _fill(store, 300, first=5)
     oldest = list_segments(tmp_path / "d")[0]
     async with asyncio.timeout(5):
-        while seen[-1] < 305:
-            seen.append((await anext(lines)).seq)
-    assert seen == [1, 2, 3, 4, 5, *range(oldest, 306)]
+        while seen[-1].seq < 305:
+            seen.append(await anext(lines))
+    assert [line.seq for line in seen] == [1, 2, 3, 4, 5, *range(oldest - 1, 306)]
+    assert seen[5].message == _dropped(oldest - 6)
     await lines.aclose()
     await store.close()
 

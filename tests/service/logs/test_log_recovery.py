@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.service.logs.segments import list_segments, segment_path
-from orchestration.service.logs.store import LogStore, LogStoreError
+from orchestration.service.logs.store import LogStore, LogStoreError, SourceMovedError
 from tests.support.log_sources import all_lines, messages, records
 
 _WRITER = """
@@ -191,15 +192,17 @@ async def test_files_that_someone_else_shortened_or_removed_are_noticed(tmp_path
     await store.append("d", "r", records("one", "two"), "i")
     path = segment_path(tmp_path / "d", 1)
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(LogStoreError, match="shortened by someone else"):
-        await store.append("d", "r", records("two again", first=2), "i")
-    await store.append("d", "r", records("two again", first=2), "i")
+    with pytest.raises(SourceMovedError, match="kept up to '1', and these follow on '2'") as moved:
+        await store.append("d", "r", records("three", first=3), "i", after="2")
+    assert moved.value.reached == "1"
+    await store.append("d", "r", records("two again", first=2), "i", after="1")
     assert messages(await all_lines(store, "d")) == ["one", "two again"]
-    path.unlink()
-    with pytest.raises(LogStoreError, match="No such file"):
-        await store.append("d", "r", records("lost"), "i")
-    await store.append("d", "r", records("anew"), "i")
-    assert messages(await all_lines(store, "d")) == ["anew"]
+    for remove in (path.unlink, lambda: shutil.rmtree(path.parent)):
+        remove()
+        with pytest.raises(LogStoreError):
+            await store.append("d", "r", records("lost", first=3), "i", after="2")
+        await store.append("d", "r", records("anew"), "i", after="")
+        assert messages(await all_lines(store, "d")) == ["anew"]
     await store.close()
 
 

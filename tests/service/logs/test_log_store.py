@@ -31,7 +31,7 @@ async def test_a_log_without_lines_gives_empty_answers(store: LogStore) -> None:
     assert await store.tail("d", 10, replica_id=None, since=None) == []
     assert await store.source_cursor("d", "d-0-1") == ""
     await store.append("d", "r", [], "d-0-1")
-    await store.delete("d")
+    store.release("d")
 
 
 async def test_pages_follow_on_each_other_by_cursor(store: LogStore) -> None:
@@ -99,11 +99,29 @@ async def test_a_lone_surrogate_becomes_a_question_mark(store: LogStore) -> None
 
 
 async def test_a_page_of_long_lines_ends_early_but_never_empty(store: LogStore) -> None:
-    for number in range(4):
-        await store.append("d", "r", records(str(number) * 1_500_000), "i")
+    # Four and a half of them are 2 MiB; the last alone is more.
+    for number in range(9):
+        await store.append("d", "r", records(str(number) * 450_000), "i")
+    await store.append("d", "r", records("\0" * 1_000_000), "i")
     page = await store.read("d", after=0, limit=100, since=None, replica_id=None)
-    assert [line.seq for line in page.lines] == [1, 2]
-    assert [line.seq for line in await all_lines(store, "d")] == [1, 2, 3, 4]
+    assert [line.seq for line in page.lines] == [1, 2, 3, 4]
+    assert [line.seq for line in await store.tail("d", 100, replica_id=None, since=None)] == [10]
+    assert [line.seq for line in await all_lines(store, "d")] == list(range(1, 11))
+    await store.append("d", "r", records(*"abc"), "i")
+    assert messages(await store.tail("d", 100, replica_id="r", since=None)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 5, 6, 5000])
+@pytest.mark.parametrize("replica", [None, "a", "b", "c"])
+async def test_the_last_lines_are_found_without_being_read(tmp_path: Path, n: int, replica: str | None) -> None:
+    store = LogStore(tmp_path, segment_bytes=400)
+    for number in range(12):
+        name = "b" if number % 4 == 1 else "a"
+        await store.append("d", name, records(f"{name}{number}"), name)
+    after = await store.before_last("d", n, replica_id=replica, since=None)
+    page = await store.read("d", after=after, limit=100, since=None, replica_id=replica)
+    assert page.lines == await store.tail("d", n, replica_id=replica, since=None)
+    await store.close()
 
 
 async def test_follow_gives_what_is_there_and_is_woken_by_each_append(store: LogStore) -> None:
@@ -125,22 +143,21 @@ async def test_follow_of_one_replica_passes_over_the_others(store: LogStore) -> 
         await store.append("d", "b", records(f"b{number}"), "ib")
         await store.append("d", "a", records(f"a{number}"), "ia")
     await until(lambda: len(seen) == 3)
-    await store.delete("d")
+    store.release("d")
     await asyncio.wait_for(following, 5)
     assert messages(seen) == ["a0", "a1", "a2"]
 
 
-async def test_follow_ends_when_the_log_is_deleted_and_a_new_one_begins_anew(store: LogStore, tmp_path: Path) -> None:
+async def test_follow_ends_when_the_log_is_released_and_what_was_kept_stays(store: LogStore) -> None:
     await store.append("d", "r", records("old"), "i")
     seen: list[LogLine] = []
     following = asyncio.create_task(collect(store.follow("d", after=0, replica_id=None), seen))
     await until(lambda: messages(seen) == ["old"])
-    await store.delete("d")
+    store.release("d")
     await asyncio.wait_for(following, 5)
-    assert not (tmp_path / "logs" / "d").exists()
-    assert await store.source_cursor("d", "i") == ""
-    await store.append("d", "r", records("new"), "i")
-    assert [(line.seq, line.message) for line in await all_lines(store, "d")] == [(1, "new")]
+    assert await store.source_cursor("d", "i") == "1"
+    await store.append("d", "r", records("new", first=2), "i", after="1")
+    assert [(line.seq, line.message) for line in await all_lines(store, "d")] == [(1, "old"), (2, "new")]
 
 
 async def test_follow_ends_when_the_store_is_closed(tmp_path: Path) -> None:
@@ -213,7 +230,7 @@ async def test_an_id_that_is_no_folder_name_is_refused(store: LogStore, deployme
     with pytest.raises(ValueError, match=r"deployment_id .* cannot name a log"):
         await store.append(deployment_id, "r", records("line"), "i")
     with pytest.raises(ValueError, match=r"deployment_id .* cannot name a log"):
-        await store.delete(deployment_id)
+        await store.tail(deployment_id, 1, replica_id=None, since=None)
 
 
 @pytest.mark.parametrize(

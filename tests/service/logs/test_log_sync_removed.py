@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestration.service.logs.writing import Extent, Limits, LogWriter
+from orchestration.service.logs.tip import Extent
+from orchestration.service.logs.writing import Limits, LogWriter
 from tests.support.log_sources import records
 
 
@@ -15,15 +16,11 @@ class RemovedAfterALook(LogWriter):
 
     @property
     def extent(self) -> Extent:
-        seen = self._seen_extent
+        seen = super().extent
         if self.armed:
             self.armed = False
             self.remove()
         return seen
-
-    @extent.setter
-    def extent(self, value: Extent) -> None:
-        self._seen_extent = value
 
 
 def test_a_log_that_is_removed_while_it_is_synced_is_no_error(tmp_path: Path) -> None:

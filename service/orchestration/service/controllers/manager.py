@@ -37,12 +37,14 @@ class ControllerManager:
         reaper: Reaper,
         *,
         resync_s: float,
+        log_purge_grace_s: float,
     ) -> None:
         self._index = index
         self._logs = logs
         self._nodes = nodes
         self._reaper = reaper
         self._resync_s = resync_s
+        self._log_purge_grace_s = log_purge_grace_s
         self._deployments = WorkQueue(
             "deployment", deployments.reconcile, workers=_DEPLOYMENT_WORKERS, backoff=Backoff(0.1, 30.0)
         )
@@ -56,6 +58,7 @@ class ControllerManager:
             "shard leases": shards.run(self.wake_all),
             "controller feed": self._listen(),
             "controller resync": self._resync(),
+            "log sweep": self._sweep_logs(),
             "node controller": self._nodes.run(),
             "reaper": self._reaper.run(),
             "pool removal": self._reaper.run_pools(),
@@ -75,6 +78,18 @@ class ControllerManager:
             self.wake_all()
             await asyncio.sleep(self._resync_s)
 
+    async def _sweep_logs(self) -> None:
+        """Remove logs that no deployment owns any more, and what is too old. Each gateway does so on its own disk."""
+        while True:
+            try:
+                await self._logs.sweep(
+                    lambda deployment_id: self._index.get(Deployment, deployment_id) is not None,
+                    grace_s=self._log_purge_grace_s,
+                )
+            except Exception as error:
+                log.warning("logs could not be swept; the next pass tries again", exc_info=error)
+            await asyncio.sleep(self._resync_s)
+
     async def _listen(self) -> None:
         with self._index.subscribe() as subscription:
             async for batch in subscription:
@@ -88,7 +103,7 @@ class ControllerManager:
         for change in batch:
             match change.kind:
                 case Deployment.kind:
-                    await self._deployment_changed(change)
+                    self._deployment_changed(change)
                 case Replica.kind:
                     room |= self._replica_changed(change)
                 case Node.kind:
@@ -109,9 +124,9 @@ class ControllerManager:
             self._replicas.add(replica.id)
             self._deployments.add(replica.deployment_id)
 
-    async def _deployment_changed(self, change: Change) -> None:
+    def _deployment_changed(self, change: Change) -> None:
         if change.tombstone:
-            await self._logs.delete(change.id)
+            self._logs.release(change.id)
             return
         self._deployments.add(change.id)
         for replica in self._index.find(Replica, deployment_id=change.id):

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 import structlog
 
 from orchestration.service.logs.buffer import LineBuffer
+from orchestration.service.logs.errors import LogStoreError, SourceMovedError
 from orchestration.service.logs.store import LogStore
 from orchestration.service.providers.base import Provider
 
 _FIRST_RETRY_S = 0.2
 _MAX_RETRY_S = 30.0
+_MAX_STORE_RETRY_S = 2.0
+"""A disk that has room again is nearer than a provider that is out of reach, and the lines wait where they are."""
+_OTHER_COPIES_S = 0.2
+"""Pause after another process was found to copy the same lines: it is ahead, and may go on."""
 _MAX_FAILURES = 16
 """Counted no further: the delay reached its limit long before."""
 
@@ -97,10 +102,14 @@ class LogCollector:
             try:
                 await self._copy(source, follow=follow)
                 return
+            except SourceMovedError as error:
+                log.info("log_copied_elsewhere", instance=source.instance_name, reached=error.reached)
+                await asyncio.sleep(_OTHER_COPIES_S)
             except Exception as error:  # whatever an installed provider raises must not end the copying
                 if clock() - began > _MAX_RETRY_S:
                     failures = 0  # it went well for a while
-                delay = min(_FIRST_RETRY_S * 2**failures, _MAX_RETRY_S)
+                longest = _MAX_STORE_RETRY_S if isinstance(error, LogStoreError) else _MAX_RETRY_S
+                delay = min(_FIRST_RETRY_S * 2**failures, longest)
                 failures = min(failures + 1, _MAX_FAILURES)
                 log.warning(
                     "log_copy_failed",
@@ -119,7 +128,9 @@ class LogCollector:
         filling = asyncio.create_task(buffer.fill(lines))
         try:
             while batch := await buffer.take():
-                await self._store.append(source.deployment_id, source.replica_id, batch, source.instance_name)
+                name = source.instance_name
+                await self._store.append(source.deployment_id, source.replica_id, batch, name, after=after)
+                after = batch[-1].cursor
             await filling
         finally:
             filling.cancel()

@@ -10,5 +10,18 @@ class LogStoreError(Exception):
     """
 
 
+class LogBusyError(LogStoreError):
+    """Another process holds the log's lock just now; nothing was changed."""
+
+
+class SourceMovedError(LogStoreError):
+    """The batch does not follow on what is kept of its source: another process has copied from it meanwhile."""
+
+    def __init__(self, source: str, given: str, reached: str) -> None:
+        super().__init__(f"lines of {source!r} are kept up to {reached!r}, and these follow on {given!r}")
+        self.reached = reached
+        """Where to read on."""
+
+
 class InvalidCursorError(ValueError):
     """A cursor that was not made here, or belongs to another deployment's log; the text says so."""

@@ -13,10 +13,12 @@ from pathlib import Path
 from orchestration.service.logs.errors import LogStoreError
 from orchestration.service.logs.lines import LogLine
 from orchestration.service.logs.segments import from_json, lines_from, offset_before, read_header, segment_path, seq_of
-from orchestration.service.logs.writing import Extent
+from orchestration.service.logs.tip import Extent
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-"""A batch ends here even when fewer lines were asked for; it always has one line if there is any."""
+"""No batch is larger, unless one line alone is: so it fits into the 4 MiB that gRPC clients take of one message."""
+DROPPED = "[dropped {count} lines: they were no longer kept when they were to be read]"
+"""Stands in the place of lines between a reader's cursor and the oldest line that is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,37 +63,82 @@ class LogReader:
     def forward(
         self, extent: Extent, selection: Selection, *, after: int, limit: int, place: Place | None = None
     ) -> Batch:
-        """Up to ``limit`` lines after a sequence number, from the oldest kept on. Raises `LogStoreError`."""
+        """Up to ``limit`` lines after a sequence number, from the oldest kept on. Raises `LogStoreError`.
+
+        A line that says how many were dropped stands before those that follow on them; with ``since`` there is none.
+        """
         lines: list[LogLine] = []
         size = 0
-        for first, following in self._segments_from(extent, selection, after):
+        for first, _ in self._segments_from(extent, selection, after):
             start = place if place and place.segment == first else None
             path = segment_path(self._folder, first)
             for offset, seq, raw in self._raw_lines(first, after, extent.end, start):
+                missing = seq - 1 - after if after and selection.since is None else 0
+                if len(lines) >= limit or (lines and (missing or size + len(raw) > MAX_BATCH_BYTES)):
+                    return Batch(lines, after, place)
+                if missing:
+                    lines.append(self._note(raw, path, seq - 1, missing))
                 after, place = seq, Place(first, offset)
                 if line := self._selected(raw, path, selection):
                     lines.append(line)
                     size += len(raw)
-                    if len(lines) >= limit or size >= MAX_BATCH_BYTES:
-                        return Batch(lines, after, place)
-            if following is not None:
-                after = max(after, following - 1)
         return Batch(lines, after, place)
 
     def last(self, extent: Extent, selection: Selection, n: int) -> list[LogLine]:
-        """The last ``n`` selected lines, in order, reading backwards by segments. Raises `LogStoreError`."""
+        """The last ``n`` selected lines, or as many of them as fit into a batch, in order. Raises `LogStoreError`."""
         lines: deque[LogLine] = deque()
-        after = extent.end - n if selection.everything else 0
+        room = MAX_BATCH_BYTES
+        after = self._after_all_but(extent, n) if selection.everything else 0
         for first, _ in reversed(list(self._segments_from(extent, selection, after))):
-            path = segment_path(self._folder, first)
-            found: deque[LogLine] = deque(maxlen=n - len(lines))
-            for _, _, raw in self._raw_lines(first, after, extent.end):
-                if line := self._selected(raw, path, selection):
-                    found.append(line)
-            lines.extendleft(reversed(found))
+            found: deque[tuple[LogLine, int]] = deque(maxlen=n - len(lines))
+            for _, line, size in self._lines_of(first, after, extent.end, selection):
+                found.append((line, size))
+            while found and len(lines) < n:
+                line, size = found.pop()
+                room -= size
+                if room < 0 and lines:
+                    return list(lines)
+                lines.appendleft(line)
             if len(lines) >= n:
                 break
         return list(lines)
+
+    def before_last(self, extent: Extent, selection: Selection, n: int) -> int:
+        """The sequence number after which the last ``n`` selected lines come. Raises `LogStoreError`."""
+        if n == 0:
+            return extent.end
+        if selection.everything:
+            return self._after_all_but(extent, n)
+        wanted, start = n, extent.end
+        for first, _ in reversed(list(self._segments_from(extent, selection, 0))):
+            found = deque((seq for seq, _, _ in self._lines_of(first, 0, extent.end, selection)), maxlen=wanted)
+            if found:
+                wanted, start = wanted - len(found), found[0] - 1
+            if not wanted:
+                break
+        return start
+
+    def _after_all_but(self, extent: Extent, n: int) -> int:
+        """The number after which the last ``n`` lines come, of those that are kept."""
+        return max(extent.end - n, extent.segments[0] - 1) if extent.segments else 0
+
+    def _lines_of(self, first: int, after: int, end: int, selection: Selection) -> Iterator[tuple[int, LogLine, int]]:
+        """The selected lines of one segment, each with its number and its bytes on disk."""
+        path = segment_path(self._folder, first)
+        for _, seq, raw in self._raw_lines(first, after, end):
+            if line := self._selected(raw, path, selection):
+                yield seq, line, len(raw)
+
+    def _note(self, raw: bytes, path: Path, seq: int, missing: int) -> LogLine:
+        """What is said in the place of lines that are gone; its cursor is that of the last of them."""
+        return LogLine(
+            seq=seq,
+            time=from_json(raw, path)["time"],
+            replica_id="",
+            stream="stderr",
+            message=DROPPED.format(count=missing),
+            deployment_id=self._deployment_id,
+        )
 
     def _segments_from(self, extent: Extent, selection: Selection, after: int) -> Iterator[tuple[int, int | None]]:
         """Segments that may hold selected lines, each with the one that follows."""

@@ -1,8 +1,12 @@
 """The log store: append-only segments of every deployment, with one cursor for page, tail and follow.
 
-The files are ``<root>/<deployment_id>/<first sequence number>.jsonl``. One process writes; others may read, but
-`LogStore.follow` is woken by this process's appends alone. Lines are with the operating system when `LogStore.append`
-returns, so that a crash of the process loses none; within a second of that they outlast a loss of power too.
+The files are ``<root>/<deployment_id>/<first sequence number>.jsonl``. Any number of processes may read and write
+them: an append holds the folder's lock, and is refused when another process has copied the same lines meanwhile. Lines
+are with the operating system when `LogStore.append` returns, so that a crash of the process loses none; within a second
+of that they outlast a loss of power too.
+
+A cursor stays good for as long as the deployment exists. One that is older than the oldest line that is kept goes on
+with that line, and a line before it says how many were dropped.
 """
 
 from __future__ import annotations
@@ -18,44 +22,29 @@ from typing import TypeVar
 
 import structlog
 
-from orchestration.service.logs.errors import InvalidCursorError, LogStoreError
+from orchestration.service.logs.errors import InvalidCursorError, LogBusyError, LogStoreError, SourceMovedError
+from orchestration.service.logs.following import DeploymentLog, OthersWatch
 from orchestration.service.logs.lines import LogLine, Page, decode_cursor
-from orchestration.service.logs.reading import Batch, LogReader, Place, Selection
+from orchestration.service.logs.reading import Batch, Place, Selection
+from orchestration.service.logs.retention import folders, survey
 from orchestration.service.logs.writing import Limits, LogWriter
 from orchestration.service.providers.base import LogRecord
 
-__all__ = ["InvalidCursorError", "LogLine", "LogStore", "LogStoreError", "Page", "decode_cursor"]
+__all__ = ["InvalidCursorError", "LogLine", "LogStore", "LogStoreError", "Page", "SourceMovedError", "decode_cursor"]
 
 _T = TypeVar("_T")
 _DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SYNC_INTERVAL_S = 0.5
 _FOLLOW_LINES = 512
 _THREADS = 4
+_LOCK_WAIT_S = 2.0
+"""How long another process may hold the lock of a log, which it does for milliseconds, unless it was stopped."""
+_LOCK_RETRY_S = 0.005
+_SWEEP_FOLDERS = 256
+"""Looked at together, in one of the threads."""
 _CLOSED = "the log store is closed"
 
 log = structlog.get_logger(__name__)
-
-
-class _DeploymentLog:
-    """One deployment's log in this process."""
-
-    def __init__(self, folder: Path, deployment_id: str, limits: Limits, clock: Callable[[], float]) -> None:
-        self.writer = LogWriter(folder, limits, clock)
-        self.reader = LogReader(folder, deployment_id)
-        self.lock = asyncio.Lock()
-        """Held by whatever uses the writer, a thread at a time; reading needs none."""
-        self.gone = False
-        self._changed = asyncio.Event()
-
-    @property
-    def changed(self) -> asyncio.Event:
-        """Set by the next change; take it before reading, so that none is missed."""
-        return self._changed
-
-    def wake(self) -> None:
-        """Wake every follower."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
 
 class LogStore:
@@ -70,7 +59,10 @@ class LogStore:
         max_age_s: float = 7 * 86400.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Whole oldest segments go when a new one begins and they are too many bytes, or older than ``max_age_s``."""
+        """Whole oldest segments go when they are too many bytes, or older than ``max_age_s``.
+
+        That is looked at when a new one begins, and by `sweep`.
+        """
         for name, value in (("segment_bytes", segment_bytes), ("max_age_s", max_age_s)):
             if value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
@@ -82,22 +74,33 @@ class LogStore:
         self._root = root
         self._limits = Limits(segment_bytes=segment_bytes, max_bytes=max_bytes_per_deployment, max_age_s=max_age_s)
         self._clock = clock
-        self._logs: dict[str, _DeploymentLog] = {}
-        self._unsynced: set[_DeploymentLog] = set()
+        self._logs: dict[str, DeploymentLog] = {}
+        self._unsynced: set[DeploymentLog] = set()
         self._syncing: asyncio.Task[None] | None = None
         self._writes: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="logs")
+        self._others = OthersWatch(self._run)
         self._closed = False
 
-    async def append(self, deployment_id: str, replica_id: str, records: Sequence[LogRecord], source: str) -> None:
+    async def append(
+        self,
+        deployment_id: str,
+        replica_id: str,
+        records: Sequence[LogRecord],
+        source: str,
+        *,
+        after: str | None = None,
+    ) -> None:
         """Add the lines, all or none, and remember the last one's cursor as that of the source (an instance's name).
 
-        A caller that is cancelled does not know whether they were added; `source_cursor` does. Raises `LogStoreError`.
+        With ``after`` they are added only if the source is kept up to that cursor, which is what they were read after:
+        so of several that copy from it each line is kept once. A caller that is cancelled does not know whether they
+        were added; `source_cursor` does. Raises `SourceMovedError` and `LogStoreError`.
         """
         entry = self._log(deployment_id)
         if not records:
             return
-        write = asyncio.create_task(self._append(entry, replica_id, records, source))
+        write = asyncio.create_task(self._append(entry, replica_id, records, source, after))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
         await asyncio.shield(write)
@@ -106,7 +109,7 @@ class LogStore:
         """Where to read on in the source; empty is from the start. Raises `LogStoreError`."""
         entry = self._log(deployment_id)
         async with entry.lock:
-            return await self._run(partial(entry.writer.source_cursor, source))
+            return await self._patiently(partial(entry.writer.source_cursor, source))
 
     async def read(
         self, deployment_id: str, *, after: int, limit: int, since: float | None, replica_id: str | None
@@ -115,19 +118,34 @@ class LogStore:
 
         ``since`` (Unix seconds) and ``replica_id`` leave lines out. Raises `LogStoreError`.
         """
+        entry = self._log(deployment_id)
+        await self._patiently(entry.writer.refresh)
         selection = Selection(replica_id=replica_id, since=since)
-        batch = await self._batch(self._log(deployment_id), selection, after=after, limit=limit)
+        batch = await self._batch(entry, selection, after=after, limit=limit)
         return Page(batch.lines, batch.lines[-1].cursor if batch.lines else "")
 
     async def tail(self, deployment_id: str, n: int, *, replica_id: str | None, since: float | None) -> list[LogLine]:
-        """The last ``n`` lines, oldest first, of those that are not left out. Raises `LogStoreError`."""
+        """The last ``n`` lines, oldest first, of those that are not left out; fewer when they are over 2 MB together.
+
+        Raises `LogStoreError`.
+        """
         entry = self._log(deployment_id)
-        await self._refresh(entry)
+        await self._patiently(entry.writer.refresh)
         selection = Selection(replica_id=replica_id, since=since)
         return await self._run(partial(entry.reader.last, entry.writer.extent, selection, n)) if n > 0 else []
 
+    async def before_last(self, deployment_id: str, n: int, *, replica_id: str | None, since: float | None) -> int:
+        """The sequence number after which the last ``n`` lines come, of those that are not left out.
+
+        Raises `LogStoreError`.
+        """
+        entry = self._log(deployment_id)
+        await self._patiently(entry.writer.refresh)
+        selection = Selection(replica_id=replica_id, since=since)
+        return await self._run(partial(entry.reader.before_last, entry.writer.extent, selection, n))
+
     async def follow(self, deployment_id: str, *, after: int, replica_id: str | None) -> AsyncGenerator[LogLine]:
-        """Lines after a sequence number as they come, until the log is deleted or the store closed.
+        """Lines after a sequence number as they come, until the log is released or the store closed.
 
         Held back by a slow reader, it keeps no more than a batch in memory, and goes on with the oldest line that is
         still kept. Raises `LogStoreError`.
@@ -135,36 +153,50 @@ class LogStore:
         entry = self._log(deployment_id)
         selection = Selection(replica_id=replica_id)
         place: Place | None = None
-        while not (entry.gone or self._closed):
-            changed = entry.changed
-            try:
-                batch = await self._batch(entry, selection, after=after, limit=_FOLLOW_LINES, place=place)
-            except LogStoreError:
-                if self._closed:
-                    return
+        try:
+            await self._patiently(entry.writer.refresh)
+            with self._others.following(entry):
+                while not (entry.gone or self._closed):
+                    changed = entry.changed
+                    batch = await self._batch(entry, selection, after=after, limit=_FOLLOW_LINES, place=place)
+                    after, place = batch.reached, batch.place
+                    for line in batch.lines:
+                        yield line
+                    if not batch.lines:
+                        await changed.wait()
+        except LogStoreError:
+            if not self._closed:
                 raise
-            after, place = batch.reached, batch.place
-            for line in batch.lines:
-                yield line
-            if not batch.lines:
-                await changed.wait()
 
-    async def delete(self, deployment_id: str) -> None:
-        """Remove the log and end those that follow it; no error when there is none. Raises `LogStoreError`."""
-        entry = self._log(deployment_id)
-        async with entry.lock:
-            await self._run(entry.writer.remove)
+    def release(self, deployment_id: str) -> None:
+        """End those that follow the log, and forget it; `sweep` removes the files."""
+        entry = self._logs.pop(deployment_id, None)
+        if entry is not None:
             entry.gone = True
-        if self._logs.get(deployment_id) is entry:
-            del self._logs[deployment_id]
-        self._unsynced.discard(entry)
-        entry.wake()
+            entry.wake()
+
+    async def sweep(self, is_known: Callable[[str], bool], *, grace_s: float) -> None:
+        """Remove logs whose deployment was not known for the grace, and what others hold beyond age and size.
+
+        One that fails is logged, and does not keep the others from being swept. Raises `LogStoreError` and `OSError`.
+        """
+        names = [name for name in await self._run(partial(folders, self._root)) if _DEPLOYMENT_ID.fullmatch(name)]
+        for start in range(0, len(names), _SWEEP_FOLDERS):
+            some = names[start : start + _SWEEP_FOLDERS]
+            known = {name for name in some if is_known(name)}
+            found = await self._run(partial(survey, self._root, some, known, self._limits, self._clock(), grace_s))
+            for name in found.due:
+                await self._change(name, LogWriter.retain)
+            for name in found.over:
+                await self._change(name, LogWriter.remove)
+                self.release(name)
 
     async def close(self) -> None:
         """Finish what is being written, make it last, and end those that follow. Called again, it does nothing."""
         if self._closed:
             return
         self._closed = True
+        await self._others.close()
         await asyncio.gather(*self._writes, return_exceptions=True)
         if self._syncing is not None:
             self._syncing.cancel()
@@ -174,7 +206,7 @@ class LogStore:
             entry.wake()
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _log(self, deployment_id: str) -> _DeploymentLog:
+    def _log(self, deployment_id: str) -> DeploymentLog:
         if self._closed:
             raise LogStoreError(_CLOSED)
         if not _DEPLOYMENT_ID.fullmatch(deployment_id):
@@ -184,32 +216,34 @@ class LogStore:
             )
         entry = self._logs.get(deployment_id)
         if entry is None:
-            entry = _DeploymentLog(self._root / deployment_id, deployment_id, self._limits, self._clock)
+            entry = DeploymentLog(self._root / deployment_id, deployment_id, self._limits, self._clock)
             self._logs[deployment_id] = entry
         return entry
 
-    async def _append(self, entry: _DeploymentLog, replica_id: str, records: Sequence[LogRecord], source: str) -> None:
+    async def _append(
+        self, entry: DeploymentLog, replica_id: str, records: Sequence[LogRecord], source: str, after: str | None
+    ) -> None:
         async with entry.lock:
-            if entry.gone:
-                raise LogStoreError("the log was deleted while lines for it were waiting")
-            await self._run(partial(entry.writer.append, replica_id, records, source))
+            await self._patiently(partial(entry.writer.append, replica_id, records, source, after))
         self._unsynced.add(entry)
         entry.wake()
         if self._syncing is None and not self._closed:
             self._syncing = asyncio.create_task(self._sync_soon())
 
     async def _batch(
-        self, entry: _DeploymentLog, selection: Selection, *, after: int, limit: int, place: Place | None = None
+        self, entry: DeploymentLog, selection: Selection, *, after: int, limit: int, place: Place | None = None
     ) -> Batch:
-        await self._refresh(entry)
         return await self._run(
             partial(entry.reader.forward, entry.writer.extent, selection, after=after, limit=limit, place=place)
         )
 
-    async def _refresh(self, entry: _DeploymentLog) -> None:
-        if not entry.writer.writing:
+    async def _change(self, deployment_id: str, change: Callable[[LogWriter], None]) -> None:
+        entry = self._log(deployment_id)
+        try:
             async with entry.lock:
-                await self._run(entry.writer.refresh)
+                await self._patiently(partial(change, entry.writer))
+        except LogStoreError as error:
+            log.warning("log_sweep_failed", deployment_id=deployment_id, error=str(error))
 
     async def _sync_soon(self) -> None:
         while self._unsynced:
@@ -224,6 +258,17 @@ class LogStore:
                 await self._run(entry.writer.sync)
             except LogStoreError as error:
                 log.error("log_sync_failed", folder=str(entry.writer.folder), error=str(error))
+
+    async def _patiently(self, function: Callable[[], _T]) -> _T:
+        """Try again while another process holds the lock. Raises `LogBusyError` when that lasts."""
+        give_up_at = asyncio.get_running_loop().time() + _LOCK_WAIT_S
+        while True:
+            try:
+                return await self._run(function)
+            except LogBusyError:
+                if asyncio.get_running_loop().time() > give_up_at:
+                    raise
+            await asyncio.sleep(_LOCK_RETRY_S)
 
     async def _run(self, function: Callable[[], _T]) -> _T:
         try:

@@ -13,8 +13,6 @@ from orchestration.store.store import Store
 from orchestration.v1 import model_deployments_pb2 as pb
 
 DEFAULT_TAIL = 100
-_MAX_PAGE_BYTES = 2 * 1024 * 1024
-"""Text in one answer at the most, well below the 4 MiB that gRPC clients take unless told otherwise."""
 
 
 class LogUseCases:
@@ -36,7 +34,7 @@ class LogUseCases:
         replica = request.replica_id or None
         after = self._position("page_token", request.page_token, deployment.id)
         if after is None:
-            lines = _newest(await self._logs.tail(deployment.id, wanted, replica_id=replica, since=since))
+            lines = await self._logs.tail(deployment.id, wanted, replica_id=replica, since=since)
             token = lines[-1].cursor if lines else ""
         else:
             page = await self._logs.read(deployment.id, after=after, limit=wanted, since=since, replica_id=replica)
@@ -79,12 +77,7 @@ class LogUseCases:
         since = seconds_of(request.since) if request.HasField("since") else None
         if after is None:
             count = request.tail if request.HasField("tail") else DEFAULT_TAIL
-            # Where the log ends is looked up unfiltered: a replica's own last line may be far behind it.
-            end = await self._logs.tail(deployment.id, 1, replica_id=None, since=None)
-            after = end[-1].seq if end else 0
-            for line in await self._logs.tail(deployment.id, count, replica_id=replica, since=since):
-                if line.seq <= after:
-                    yield _entry(line)
+            after = await self._logs.before_last(deployment.id, count, replica_id=replica, since=since)
         follow = request.follow if request.HasField("follow") else True
         async for line in self._rest(deployment.id, after, replica, follow=follow):
             if since is None or line.time >= since:
@@ -104,16 +97,6 @@ class LogUseCases:
             if not page.lines:
                 return
             after = page.lines[-1].seq
-
-
-def _newest(lines: list[LogLine]) -> list[LogLine]:
-    """The newest of the lines that fit into one answer together."""
-    size = 0
-    for position in range(len(lines) - 1, -1, -1):
-        size += len(lines[position].message.encode())
-        if size > _MAX_PAGE_BYTES and position < len(lines) - 1:
-            return lines[position + 1 :]
-    return lines
 
 
 def _entry(line: LogLine) -> pb.LogEntry:
