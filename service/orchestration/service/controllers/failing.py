@@ -101,7 +101,8 @@ class Ender:
         await provider.delete(replica.instance_name)
         if await provider.describe(replica.instance_name) is not None:
             return False
-        await self._collector.stop(replica.instance_name)
+        # What it printed while it ended is the rest of its log.
+        await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
         return True
 
 

@@ -241,7 +241,7 @@ class Provider(Protocol):
         """End the instance and forget it once it has ended; no error when there is none.
 
         Returns as soon as the request is made: `describe` says STOPPING until the instance is gone, then None. Its logs
-        stay readable until `describe` says None.
+        stay readable until then, and should for a minute more: what it printed last is copied once it is gone.
         """
         ...
 

@@ -48,7 +48,7 @@ class LogReader:
     """
 
     def __init__(self, folder: InstanceFolder, after: str) -> None:
-        self._folder = str(folder.path / LOG_FOLDER)
+        self._folder = str(folder.resting_place() / LOG_FOLDER)
         self._segment, self._offset, self._line = parse_cursor(after)
         self._finished = 0
         """The last segment that was read to its end."""

@@ -26,7 +26,14 @@ from orchestration.service.providers.local.creation import Creator
 from orchestration.service.providers.local.gpus import GpuInventory, NvmlInventory
 from orchestration.service.providers.local.instances import View, look, to_instance
 from orchestration.service.providers.local.logreader import read_log
-from orchestration.service.providers.local.records import InstanceFolder, folders, prepare_root, valid_name
+from orchestration.service.providers.local.records import (
+    TRASH_KEPT_S,
+    InstanceFolder,
+    empty_trash,
+    folders,
+    prepare_root,
+    valid_name,
+)
 from orchestration.service.providers.local.settings import parse
 from orchestration.service.providers.local.watching import SupervisorWatch
 
@@ -85,6 +92,7 @@ class LocalProvider:
             self._adopt(view)
             if removal.needs_settling(view) or (view.corrupt and not view.supervised):
                 await self._settle(view.folder)
+        self._background(self._empty_trash())
         log.info("local provider started", provider=self.name, host=socket.gethostname(), instances=len(views))
 
     async def close(self) -> None:
@@ -202,6 +210,11 @@ class LocalProvider:
                 kill_at = loop.time() + _KILL_MARGIN_S
             await asyncio.sleep(_POLL_S)
         await self._settle(folder)
+
+    async def _empty_trash(self) -> None:
+        while True:
+            await self._in_thread(empty_trash, self._context.data_dir)
+            await asyncio.sleep(TRASH_KEPT_S / 4)
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

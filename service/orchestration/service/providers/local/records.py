@@ -2,7 +2,8 @@
 
 ``spec.json`` is the intent, on disk before a process exists. ``state.json`` is written by the supervisor. The file
 ``deleting`` says that the instance is to end and be forgotten. The lock on the folder is held by whoever creates or
-removes the instance, and handed by the creator to the supervisor, which holds it to its end.
+removes the instance, and handed by the creator to the supervisor, which holds it to its end. What is forgotten lies in
+the trash for a minute: the lines that it printed last are copied from there.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import fcntl
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,6 +25,8 @@ from orchestration.service.providers.local.shim.statefile import STATE_FILE, rep
 
 SPEC_FILE = "spec.json"
 DELETING_FILE = "deleting"
+TRASH_KEPT_S = 60.0
+"""How long the log of a forgotten instance can still be read."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -83,7 +87,7 @@ class InstanceFolder:
     def __init__(self, root: Path, name: str) -> None:
         self.name = name
         self.path = root / "instances" / name
-        self._trash = root / "trash"
+        self._trash = root / "trash" / name
 
     def exists(self) -> bool:
         return self.path.is_dir()
@@ -147,12 +151,19 @@ class InstanceFolder:
         sync_directory(str(self.path))
 
     def remove(self) -> None:
-        """Forget the instance in one step; the caller holds the lock."""
-        self._trash.mkdir(exist_ok=True)
-        grave = self._trash / f"{self.name}.{uuid.uuid4().hex}"
-        self.path.rename(grave)
+        """Forget the instance in one step; the caller holds the lock. `empty_trash` takes care of the rest."""
+        grave = self._trash / f"{time.time_ns():020}.{uuid.uuid4().hex}"
+        while self.path.exists():
+            self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # emptied since the line above
+                self.path.rename(grave)
         sync_directory(str(self.path.parent))
-        shutil.rmtree(grave, ignore_errors=True)  # what is left of it is cleared at the next start
+
+    def resting_place(self) -> Path:
+        """Where the instance's log lies: in its folder, or in what is left of the one that was forgotten last."""
+        if self.exists() or not self._trash.exists():
+            return self.path
+        return max(self._trash.iterdir(), key=lambda entry: entry.name, default=self.path)
 
     def _is_still(self, fd: int) -> bool:
         try:
@@ -162,9 +173,23 @@ class InstanceFolder:
 
 
 def prepare_root(root: Path) -> None:
-    """Make the folders that instances lie in, and clear what an interrupted removal left."""
+    """Make the folders that instances lie in."""
     (root / "instances").mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.rmtree(root / "trash", ignore_errors=True)
+
+
+def empty_trash(root: Path) -> None:
+    """Remove what has lain in the trash for long enough, also what a removal that was interrupted left there."""
+    for grave in (root / "trash").glob("*/*"):
+        removed_at, _, _ = grave.name.partition(".")
+        # The first release had no level of names there, and removed at once: these are the files of an instance.
+        if not removed_at.isdecimal() or abs(time.time() - int(removed_at) / 1e9) > TRASH_KEPT_S:
+            if grave.is_dir():
+                shutil.rmtree(grave, ignore_errors=True)
+            else:
+                grave.unlink(missing_ok=True)
+    for name in (root / "trash").glob("*"):
+        with suppress(OSError):  # not empty
+            name.rmdir()
 
 
 def folders(root: Path) -> Iterator[InstanceFolder]:
