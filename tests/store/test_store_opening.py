@@ -27,7 +27,7 @@ from orchestration.store.migrate import known_revisions
 from orchestration.store.records import Deployment, Node, Pool
 from orchestration.store.store import Store
 from orchestration.store.tables import TABLES, metadata
-from tests.support.stores import add_pool, deployment, eventually, node, pool, sqlite_url
+from tests.support.stores import add_pool, deployment, eventually, model, node, pool, sqlite_url
 
 
 async def execute(store: Store, statement: str) -> None:
@@ -49,7 +49,11 @@ async def test_the_installation_keeps_its_id(store: Store, other: Store) -> None
 
 
 async def test_a_database_of_the_first_release_is_migrated_with_what_is_in_it(url: str) -> None:
-    made = pool(), deployment("p")
+    registered = model(name="llama", backend="vllm", artifact_uri="meta/llama")
+    unregistered = deployment("p", requested_engine="vllm", requested_inference_model="meta/llama")
+    follows = deployment("p", model_id=registered.id)
+    chose = deployment("p", model_id=registered.id, engine="sglang", requested_engine="sglang")
+    made = pool(), registered, unregistered, follows, chose
     config = Config()
     config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
     engine = create_async_engine(url)
@@ -66,10 +70,10 @@ async def test_a_database_of_the_first_release_is_migrated_with_what_is_in_it(ur
         await connection.run_sync(first_release)
     await engine.dispose()
     async with await Store.open(url) as store:
-        found = store.index.get(Deployment, made[1].id)
-        assert found == dataclasses.replace(made[1], revision=1), (
-            "a column that is new means something else than its default"
-        )
+        for record in (unregistered, follows, chose):
+            assert store.index.get(Deployment, record.id) == dataclasses.replace(record, revision=1), (
+                "a column that is new means something else than it should"
+            )
         assert store.index.get(Pool, made[0].id) is not None
 
 

@@ -126,7 +126,7 @@ def build_controllers(parts: Parts, managed: ManagedNodes) -> Controllers:
     manager = ControllerManager(
         store.index,
         parts.logs,
-        DeploymentController(store.index, guard, clock),
+        DeploymentController(store.index, guard, clock, progress_deadline_s=settings.progress_deadline_s),
         _replica_controller(parts, shards, Transitions(guard, clock)),
         NodeController(store, shards, managed, _node_timing(settings), clock),
         Reaper(store, shards, providers, clock, interval_s=_REAP_INTERVAL_S, grace_s=_REAP_GRACE_S),

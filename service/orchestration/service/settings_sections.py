@@ -185,6 +185,10 @@ class ControlSettings(_Section):
         default=5,
         description="Attempts in a row after which a replica is given up, unless its restart policy says otherwise.",
     )
+    progress_deadline_s: Seconds = Field(
+        default=600.0,
+        description="How long a replica of an update may wait for a place before the update is rolled back.",
+    )
 
     not_below: ClassVar[Mapping[str, str]] = {"backoff_max_s": "backoff_initial_s"}
 

@@ -164,7 +164,11 @@ class Deployment(Record):
     gpu_per_replica: int = 1
     workload_type: str = "inference"
     engine: str
+    requested_engine: str = ""
+    """The engine that the caller chose; empty: `engine` follows the registered model's backend."""
     inference_model: str
+    requested_inference_model: str = ""
+    """What the caller gave to be loaded; empty: `inference_model` follows the registered model's artifact."""
     configuration: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """The registered model's defaults, overlaid by the request's."""
     requested_configuration: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -182,13 +186,15 @@ class Deployment(Record):
     complete_generation: int = 0
     """The last generation whose replicas were all ready at once; tells DEPLOYING from DEGRADED and UPDATING."""
     stable_generation: int = 0
-    """The last generation that was complete; what a failed update is rolled back to. 0: none yet."""
+    """The newest generation that runs what was last complete; what a failed update is rolled back to. 0: none yet."""
     stable_template: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """What a replica of `stable_generation` is made of: values of the fields that make a generation, by name."""
     failed_generation: int = 0
-    """The last generation that was rolled back; 0: none was."""
+    """The generation that was rolled back, until another update is asked for; 0: none was."""
     failed_reason: str = ""
     failed_message: str = ""
+    failed_at: float = 0.0
+    """When it was rolled back."""
     accrued_cost: float = 0.0
     """US dollars that ended usage intervals came to; open ones are counted from the replicas."""
     observed_status: str = ""

@@ -1,13 +1,14 @@
-"""The deployment controller: makes and ends replica rows, and tells the status when it changes."""
+"""The deployment controller: makes and ends replica rows, rolls back what fails, tells the status when it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestration.service.controllers.guard import Guard
+from orchestration.service.domain import rollback
 from orchestration.service.domain.rollout import plan
-from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, is_complete
+from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, is_complete, serving
 from orchestration.service.ids import new_id
 from orchestration.store.index import Index
 from orchestration.store.records import Deployment, Replica, ReplicaState
@@ -15,24 +16,43 @@ from orchestration.store.transaction import Transaction
 
 ACTOR = "deployment-controller"
 _BAD = {DeploymentStatus.DEGRADED, DeploymentStatus.FAILED}
+Moving = Callable[[str, Sequence[Replica]], frozenset[str]]
+"""Of a deployment's id and its replicas: the ids of those, in any state, that must leave the node they run on."""
+
+
+def none_moves(_deployment_id: str, _replicas: Sequence[Replica]) -> frozenset[str]:
+    """Every replica may stay where it is."""
+    return frozenset()
 
 
 class DeploymentController:
     """Works on one deployment at a time, in one short transaction and only when there is something to do."""
 
-    def __init__(self, index: Index, guard: Guard, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        index: Index,
+        guard: Guard,
+        clock: Callable[[], float],
+        *,
+        progress_deadline_s: float,
+        moving: Moving = none_moves,
+    ) -> None:
         self._index = index
         self._guard = guard
         self._clock = clock
+        self._progress_deadline_s = progress_deadline_s
+        self._moving = moving
+        self._since = clock()
+        """Waiting from before this time does not count: nobody was there to look for places."""
 
     async def reconcile(self, deployment_id: str) -> float | None:
-        """Take the next step of the rollout, if there is one."""
+        """Take the next step of the rollout, if there is one; gives the seconds after which to look again."""
         deployment = self._index.get(Deployment, deployment_id)
         if deployment is None or not self._guard.holds(deployment_id):
             return None
         replicas = self._index.find(Replica, deployment_id=deployment_id)
         if not self._has_work(deployment, replicas):
-            return None
+            return rollback.next_look_s(deployment, replicas, self._clock(), self._progress_deadline_s, self._since)
         async with self._guard.write(deployment_id, ACTOR) as tx:
             current = await tx.get(Deployment, deployment_id)
             if current is not None:
@@ -40,18 +60,53 @@ class DeploymentController:
         return None
 
     def _has_work(self, deployment: Deployment, replicas: list[Replica]) -> bool:
-        rollout = plan(deployment, replicas)
-        complete = is_complete(deployment, replicas) and deployment.complete_generation != deployment.generation
-        told = deployment_status(deployment, replicas) == deployment.observed_status
-        return bool(rollout.create or rollout.terminate) or complete or not told
+        rollout = plan(deployment, replicas, self._moving(deployment.id, replicas))
+        noted = _noted(deployment, replicas)
+        return bool(rollout.create or rollout.terminate or self._failure(deployment, replicas)) or noted != deployment
+
+    def _failure(self, deployment: Deployment, replicas: Sequence[Replica]) -> rollback.Failure | None:
+        return rollback.failure(deployment, replicas, self._clock(), self._progress_deadline_s, self._since)
 
     async def _step(self, tx: Transaction, deployment: Deployment) -> None:
         replicas = await tx.select(Replica, deployment_id=deployment.id)
-        rollout = plan(deployment, replicas)
+        why = self._failure(deployment, replicas)
+        if why is not None:
+            deployment = await self._roll_back(tx, deployment, replicas, why)
+            replicas = await tx.select(Replica, deployment_id=deployment.id)
+        rollout = plan(deployment, replicas, self._moving(deployment.id, replicas))
         now = self._clock()
         for replica in rollout.terminate:
             await self._end(tx, replica, now)
-        for ordinal in rollout.create:
+        if rollout.create:
+            await self._create(tx, deployment, rollout.create, now)
+        await self._tell(tx, deployment)
+
+    async def _roll_back(
+        self, tx: Transaction, deployment: Deployment, replicas: Sequence[Replica], why: rollback.Failure
+    ) -> Deployment:
+        """Go back to what was last complete; the replicas that still run it are kept as they are."""
+        after = await tx.update(rollback.rolled_back(deployment, why, self._clock()))
+        kept = rollback.taken_over(deployment, after, replicas)
+        for replica in kept:
+            await tx.update(replica)
+        text = (
+            f"generation {deployment.generation} failed at replica {why.replica.ordinal}: {why.message}; "
+            f"generation {after.generation} runs again what generation {deployment.stable_generation} ran, "
+            f"with {len(kept)} of its replicas kept"
+        )
+        tx.event(
+            kind="deployment",
+            subject_id=deployment.id,
+            type="WARNING",
+            reason="DEPLOYMENT_ROLLED_BACK",
+            message=text,
+            replica_id=why.replica.id,
+            attempt=why.replica.attempt,
+        )
+        return after
+
+    async def _create(self, tx: Transaction, deployment: Deployment, ordinals: Sequence[int], now: float) -> None:
+        for ordinal in ordinals:
             await tx.insert(
                 Replica(
                     id=new_id(),
@@ -62,11 +117,8 @@ class DeploymentController:
                     state_changed_at=now,
                 )
             )
-        if rollout.create:
-            ordinals = ", ".join(map(str, rollout.create))
-            text = f"replicas {ordinals} of generation {deployment.generation} are to be started"
-            tx.event(kind="deployment", subject_id=deployment.id, reason="REPLICAS_CREATED", message=text)
-        await self._tell(tx, deployment)
+        text = f"replicas {', '.join(map(str, ordinals))} of generation {deployment.generation} are to be started"
+        tx.event(kind="deployment", subject_id=deployment.id, reason="REPLICAS_CREATED", message=text)
 
     async def _end(self, tx: Transaction, replica: Replica, now: float) -> None:
         if not replica.instance_name:
@@ -86,14 +138,20 @@ class DeploymentController:
     async def _tell(self, tx: Transaction, deployment: Deployment) -> None:
         """Note a generation that is complete, and a status that is not the one last told."""
         replicas = await tx.select(Replica, deployment_id=deployment.id)
-        if is_complete(deployment, replicas):
-            deployment = replace(deployment, complete_generation=deployment.generation)
-        status = deployment_status(deployment, replicas)
-        before = deployment.observed_status
-        await tx.update(replace(deployment, observed_status=status))
+        noted = await tx.update(_noted(deployment, replicas))
+        status, before = noted.observed_status, deployment.observed_status
         if status != before:
             why = explain(replicas)
             text = f"{before or 'new'} -> {status}" + (f": {why}" if why and status in _BAD else "")
             kind = "WARNING" if status in _BAD else "NORMAL"
             reason = f"DEPLOYMENT_{status}"
             tx.event(kind="deployment", subject_id=deployment.id, type=kind, reason=reason, message=text)
+
+
+def _noted(deployment: Deployment, replicas: Sequence[Replica]) -> Deployment:
+    """The deployment with what its rows show: a generation that is complete, one that is proven, its status."""
+    if is_complete(deployment, replicas):
+        deployment = replace(deployment, complete_generation=deployment.generation)
+        if serving(replicas):  # none wanted is complete too, and proves nothing
+            deployment = rollback.proven(deployment)
+    return replace(deployment, observed_status=deployment_status(deployment, replicas))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestration.service.domain.rollback import explain_rollback
 from orchestration.service.domain.status import explain, gave_up, is_complete, serving
 from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
 
@@ -22,12 +23,13 @@ class Aspect:
 
 
 def aspects(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[Aspect, ...]:
-    """Available, Progressing and Placed."""
+    """Available, Progressing and Placed, and RolledBack when the last update was."""
     since = max((replica.state_changed_at for replica in replicas), default=deployment.updated_at)
     return (
         _available(deployment, replicas, since),
         _progressing(deployment, replicas, since),
         _placed(replicas, since),
+        *_rolled_back(deployment),
     )
 
 
@@ -56,3 +58,8 @@ def _placed(replicas: Sequence[Replica], since: float) -> Aspect:
     if waiting:
         return Aspect("Placed", False, waiting[0].reason, waiting[0].message, since)
     return Aspect("Placed", True, "PLACED", "every replica has a place", since)
+
+
+def _rolled_back(deployment: Deployment) -> tuple[Aspect, ...]:
+    message = explain_rollback(deployment)
+    return (Aspect("RolledBack", True, deployment.failed_reason, message, deployment.failed_at),) if message else ()

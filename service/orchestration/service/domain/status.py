@@ -25,6 +25,11 @@ def gave_up(replica: Replica) -> bool:
     return replica.state is ReplicaState.FAILED and replica.retry_at == 0.0
 
 
+def can_roll_back(deployment: Deployment) -> bool:
+    """Whether a generation is under way that was not complete yet, with one before it that was."""
+    return deployment.stable_generation not in {0, deployment.generation}
+
+
 def serving(replicas: Sequence[Replica]) -> list[Replica]:
     """The replicas whose engine answers."""
     return [replica for replica in replicas if replica.state is ReplicaState.READY]
@@ -46,16 +51,22 @@ def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> De
     if is_complete(deployment, replicas):
         return DeploymentStatus.RUNNING
     ready = len(serving(replicas))
-    current = [replica for replica in replicas if replica.generation == deployment.generation]
-    if current and all(gave_up(replica) for replica in current) and len(current) >= deployment.replicas and not ready:
+    given_up, current = _given_up(deployment, replicas)
+    if given_up and given_up == current and current >= deployment.replicas and not ready:
         return DeploymentStatus.FAILED
-    if any(gave_up(replica) for replica in current):
+    if given_up:
         return DeploymentStatus.DEGRADED if ready else DeploymentStatus.DEPLOYING
     if deployment.complete_generation == 0:
         return DeploymentStatus.DEPLOYING
     if deployment.complete_generation < deployment.generation:
         return DeploymentStatus.UPDATING
     return DeploymentStatus.DEGRADED if ready or not _starting_anew(replicas) else DeploymentStatus.DEPLOYING
+
+
+def _given_up(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[int, int]:
+    """How many replicas of the generation were given up for good, of how many. An update that fails is rolled back."""
+    current = [replica for replica in replicas if replica.generation == deployment.generation]
+    return 0 if can_roll_back(deployment) else sum(gave_up(replica) for replica in current), len(current)
 
 
 def _starting_anew(replicas: Sequence[Replica]) -> bool:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from orchestration.service.domain.status import DeploymentStatus, deployment_status
+from orchestration.service.domain import rollback
+from orchestration.service.domain.status import DeploymentStatus, deployment_status, gave_up
 from orchestration.service.errors import PreconditionError
-from orchestration.service.usecases.deployment_specs import check_fits, engine_plan, not_found, with_model
+from orchestration.service.usecases.deployment_specs import (
+    check_fits,
+    engine_plan,
+    find_model,
+    not_found,
+    with_registered,
+)
 from orchestration.service.usecases.deployments import RestartDefaults, with_restart_policy, with_strategy
 from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.models import model_not_found
@@ -15,7 +22,7 @@ from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import deployment_view
-from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
+from orchestration.store.records import Deployment, DesiredState, Model, Replica, ReplicaState
 from orchestration.store.transaction import Transaction
 from orchestration.v1 import model_deployments_pb2 as pb
 
@@ -32,15 +39,10 @@ _UPDATABLE = (
     "update_strategy",
     "restart_policy",
 )
-_TEMPLATE = (
-    "model_id",
-    "gpu_per_replica",
-    "engine",
-    "configuration",
-    "inference_model",
-    "env",
-)
-"""What a running replica is made of: a change of these makes a new generation."""
+_CHOSEN = {"engine": "requested_engine", "inference_model": "requested_inference_model"}
+"""Fields that follow the registered model unless the caller chooses, and where the choice is kept."""
+_RUN = frozenset(_UPDATABLE) - {"labels", "replicas", "fallback_pool_ids", "update_strategy", "restart_policy"}
+"""Fields that say what is run."""
 _STARTABLE = (DeploymentStatus.STOPPED, DeploymentStatus.FAILED)
 
 
@@ -67,13 +69,20 @@ class DeploymentChanges:
         self, tx: Transaction, request: pb.UpdateDeploymentRequest, names: Collection[str]
     ) -> pb.Deployment:
         current = await _load(tx, request.deployment_id, request.etag)
+        replicas = await tx.select(Replica, deployment_id=current.id)
         wanted = await self._changed(tx, current, request, names)
-        if wanted != current:
+        again = [replica for replica in replicas if set(names) - {"labels"} and gave_up(replica)]
+        if rollback.differs(wanted, rollback.template(current)):
+            wanted, again = rollback.renewed(wanted), []
+        elif _RUN & set(names):
+            wanted = rollback.without_failure(wanted)
+        if wanted != current or again:
             await check_fits(tx, self._views, wanted)
-            renewed = any(getattr(wanted, name) != getattr(current, name) for name in _TEMPLATE)
-            generation = current.generation + 1 if renewed else current.generation
-            wanted = await self._write(tx, replace(wanted, generation=generation))
-            text = f"generation {generation}: changed {', '.join(sorted(names))}"
+            wanted = await self._write(tx, wanted)
+            for replica in (*rollback.taken_over(current, wanted, replicas), *_fresh(again, self._clock())):
+                await tx.update(replica)
+            text = f"generation {wanted.generation}: changed {', '.join(sorted(names))}"
+            text += f"; {len(again)} replicas that were given up are tried again" if again else ""
             tx.event(kind="deployment", subject_id=wanted.id, reason="DEPLOYMENT_UPDATED", message=text)
         return deployment_view(wanted, await tx.select(Replica, deployment_id=wanted.id))
 
@@ -81,25 +90,22 @@ class DeploymentChanges:
         self, tx: Transaction, current: Deployment, request: pb.UpdateDeploymentRequest, names: Collection[str]
     ) -> Deployment:
         changes: dict[str, object] = {}
-        for name in {"replicas", "gpu_per_replica", "engine", "inference_model", "model_version"} & set(names):
-            changes[name] = getattr(request, name)
+        for name in {"replicas", "gpu_per_replica", *_CHOSEN, "model_version"} & set(names):
+            changes[_CHOSEN.get(name, name)] = getattr(request, name)
         for name in {"env", "labels"} & set(names):
             changes[name] = dict(getattr(request, name))
         if "fallback_pool_ids" in names:
             changes["fallback_pool_ids"] = tuple(request.fallback_pool_ids)
         if "configuration" in names:
             changes["requested_configuration"] = plain(request.configuration)
-        if "model_version" in names and "inference_model" not in names and current.model_id:
-            changes["inference_model"] = ""  # the new version's own artifact
         wanted = replace(current, **changes)  # type: ignore[arg-type]
         if "update_strategy" in names:
             wanted = with_strategy(wanted, request.update_strategy)
         if "restart_policy" in names:
             wanted = with_restart_policy(wanted, request.restart_policy, self._restarts)
-        if {"model_version", "engine", "configuration", "inference_model"} & set(names):
-            wanted = await with_model(tx, wanted)
-        if "model_version" in names and request.model_version and not wanted.model_id:
-            raise model_not_found(wanted.model_name, request.model_version)
+        if {"model_version", "configuration", *_CHOSEN} & set(names):
+            model = await (_asked_for if "model_version" in names else _run_now)(tx, wanted)
+            wanted = with_registered(model, wanted)
         engine_plan(wanted)
         return wanted
 
@@ -135,10 +141,8 @@ class DeploymentChanges:
         deployment = await _load(tx, request.deployment_id, request.etag)
         replicas = await _require_status(tx, deployment, "started")
         await check_fits(tx, self._views, deployment)
-        now = self._clock()
-        for replica in replicas:
-            # A replica that was given up gets a fresh budget; its instance, if any is left, is cleared first as always.
-            await tx.update(replace(replica, failures=0, retry_at=now, state_changed_at=now))
+        for replica in _fresh(replicas, self._clock()):
+            await tx.update(replica)
         deployment = replace(
             deployment,
             desired=DesiredState.RUNNING,
@@ -181,6 +185,27 @@ class DeploymentChanges:
             await tx.delete(replica)
         await tx.delete(deployment)
         return pb.PurgeDeploymentResponse(deployment_id=deployment.id, status=pb.PurgeDeploymentResponse.DELETED)
+
+
+async def _asked_for(tx: Transaction, wanted: Deployment) -> Model | None:
+    """The registered version that an update names. Raises `NotFoundError` when there is none of the name given."""
+    model = await find_model(tx, wanted.model_name, wanted.model_version)
+    if model is None and wanted.model_version:
+        raise model_not_found(wanted.model_name, wanted.model_version)
+    return model
+
+
+async def _run_now(tx: Transaction, current: Deployment) -> Model | None:
+    """The registered version that the deployment runs; None for one that runs a model that is not registered."""
+    if not current.model_id:
+        return None
+    known = await tx.get(Model, current.model_id)
+    return known or await find_model(tx, current.model_name, current.model_version)
+
+
+def _fresh(replicas: Sequence[Replica], now: float) -> list[Replica]:
+    """Replicas that were given up, with a fresh budget; an instance that is left is cleared first as always."""
+    return [replace(replica, failures=0, retry_at=now, state_changed_at=now) for replica in replicas]
 
 
 async def _load(tx: Transaction, deployment_id: str, expected_etag: str) -> Deployment:

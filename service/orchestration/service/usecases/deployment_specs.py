@@ -25,15 +25,19 @@ async def find_model(tx: Transaction, name: str, version: str) -> Model | None:
 
 
 async def with_model(tx: Transaction, wanted: Deployment) -> Deployment:
-    """The deployment with its model's version, artifact, engine and configuration filled in.
+    """The deployment with its model's version, artifact, engine and configuration filled in, as `with_registered`."""
+    return with_registered(await find_model(tx, wanted.model_name, wanted.model_version), wanted)
 
-    `wanted` holds what the caller gave. Raises `NotFoundError` when the model is not registered and there is nothing
-    else to load, `InvalidArgumentError` when no engine is known.
+
+def with_registered(model: Model | None, wanted: Deployment) -> Deployment:
+    """The deployment with what the caller did not choose taken from the registered version; None: there is none.
+
+    What the caller chose stands in the fields named ``requested_...``. Raises `NotFoundError` when the model is not
+    registered and there is nothing else to load, `InvalidArgumentError` when no engine is known.
     """
-    model = await find_model(tx, wanted.model_name, wanted.model_version)
-    if model is None and not wanted.inference_model:
+    if model is None and not wanted.requested_inference_model:
         raise model_not_found(wanted.model_name, wanted.model_version)
-    engine = wanted.engine or (model.backend if model else "")
+    engine = wanted.requested_engine or (model.backend if model else "")
     if not engine:
         text = "is needed, since the model is not registered and names no backend"
         raise InvalidArgumentError(Violation("engine", text))
@@ -44,7 +48,7 @@ async def with_model(tx: Transaction, wanted: Deployment) -> Deployment:
         wanted,
         model_id=model.id if model else "",
         model_version=model.model_version if model else "",
-        inference_model=wanted.inference_model or (model.artifact_uri if model else ""),
+        inference_model=wanted.requested_inference_model or (model.artifact_uri if model else ""),
         engine=engine,
         configuration={**defaults, **wanted.requested_configuration},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from orchestration.service.domain.status import can_roll_back
 from orchestration.service.engines import artifacts
 from orchestration.service.engines.table import get_engine
 from orchestration.service.errors import (
@@ -132,12 +133,20 @@ class ModelUseCases:
 
 
 async def _live_users(tx: Transaction, model: Model) -> list[str]:
-    """Ids of deployments that run the version, or whose replicas of it are still being ended."""
+    """Ids of deployments that run the version, may go back to it, or whose replicas of it are still being ended."""
     return [
         deployment.id
-        for deployment in await tx.select(Deployment, model_id=model.id)
-        if deployment.desired is DesiredState.RUNNING or await tx.select(Replica, deployment_id=deployment.id)
+        for deployment in await tx.select(Deployment, model_name=model.name)
+        if _may_run(deployment, model)
+        and (deployment.desired is DesiredState.RUNNING or await tx.select(Replica, deployment_id=deployment.id))
     ]
+
+
+def _may_run(deployment: Deployment, model: Model) -> bool:
+    """Whether the deployment runs the version, or an update away from it is not complete yet."""
+    if deployment.model_id == model.id:
+        return True
+    return can_roll_back(deployment) and deployment.stable_template["model_id"] == model.id
 
 
 def _refuse_other_content(known: Model, wanted: Model) -> None:

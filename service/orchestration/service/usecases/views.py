@@ -8,6 +8,7 @@ from operator import is_
 from google.protobuf.duration_pb2 import Duration
 
 from orchestration.service.domain.conditions import Aspect, aspects
+from orchestration.service.domain.rollback import explain_rollback
 from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, serving
 from orchestration.service.ids import etag
 from orchestration.service.usecases.values import struct, timestamp
@@ -183,12 +184,18 @@ def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -
         endpoint=ready[0].endpoint if ready else "",
         replica_statuses=[replica_view(replica) for replica in ordered],
         conditions=[_condition(aspect) for aspect in aspects(deployment, ordered)],
-        error_message="" if status is DeploymentStatus.RUNNING else explain(ordered),
+        error_message=_error_message(deployment, status, ordered),
         cost_per_hour=sum(replica.price_per_hour for replica in ordered if replica.instance_name),
         created_at=timestamp(deployment.created_at),
         updated_at=timestamp(deployment.updated_at),
         etag=etag(deployment.id, deployment.version),
     )
+
+
+def _error_message(deployment: Deployment, status: DeploymentStatus, replicas: Sequence[Replica]) -> str:
+    """What is wrong now, and which update was rolled back."""
+    now = "" if status is DeploymentStatus.RUNNING else explain(replicas)
+    return "; ".join(text for text in (now, explain_rollback(deployment)) if text)
 
 
 def _restart_policy(deployment: Deployment) -> deployments_pb.RestartPolicy:

@@ -19,7 +19,9 @@ def upgrade() -> None:
     """Add columns, each with what it means for the rows that are there, and the table of what was used."""
     _add("deployments", DOUBLE, "0", "accrued_cost")
     _add("deployments", sa.BigInteger(), "0", "stable_generation", "failed_generation")
+    _add("deployments", DOUBLE, "0", "failed_at")
     _add("deployments", sa.Text(), "", "failed_reason", "failed_message")
+    _add("deployments", sa.Text(), "", "requested_engine", "requested_inference_model")
     _add("deployments", sa.JSON(), "{}", "stable_template")
     _add("replicas", sa.Text(), "", "resource_id", "pricing_model")
     _add("replicas", DOUBLE, "0", "billed_from")
@@ -38,6 +40,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_usage_intervals_deployment_id", "usage_intervals", ["deployment_id"], unique=False)
     op.create_index("ix_usage_intervals_ended_at", "usage_intervals", ["ended_at"], unique=False)
+
+    _tell_what_was_chosen("engine", "backend")
+    _tell_what_was_chosen("inference_model", "artifact_uri")
+
+
+def _tell_what_was_chosen(field: str, source: str) -> None:
+    """Take for the caller's choice whatever differs from the registered model: that is where the rest came from."""
+    requested = f"requested_{field}"
+    deployments = sa.table("deployments", sa.column("model_id"), sa.column(field), sa.column(requested))
+    models = sa.table("models", sa.column("id"), sa.column(source))
+    same = sa.exists().where(models.c.id == deployments.c.model_id, models.c[source] == deployments.c[field])
+    op.execute(sa.update(deployments).where(~same).values({requested: deployments.c[field]}))
 
 
 def _add(table: str, kind: sa.types.TypeEngine[Any], value: str, *names: str) -> None:
