@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, delete, insert, text, update
+from sqlalchemy import Executable, Table, bindparam, delete, insert, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from orchestration.store.liveness import UPDATE_LIVENESS, liveness_parameters
 from orchestration.store.mapper import mapper_of
 from orchestration.store.pending import Operation, Pending, parent_id, waves
 from orchestration.store.records import KINDS, Change, Lease, Record
-from orchestration.store.tables import TABLES, answers, changes, events, leases, store_meta
+from orchestration.store.tables import TABLES, answers, changes, events, leases, store_meta, usage_intervals
 
 NOTIFY_CHANNEL = "orchestration_changes"
 _NOTIFY = text(f"SELECT pg_notify('{NOTIFY_CHANNEL}', '')")
@@ -25,17 +25,23 @@ _DELETE = {
     for cls, table in TABLES.items()
 }
 _DELETE_LEASE = delete(leases).where(leases.c.name == bindparam("old_name"))
-_LEASE_COLUMNS = ("owner", "token", "generation", "expires_at")
 
 
-def _upsert_lease(module: Any) -> Executable:
-    statement = module.insert(leases)
-    values = {name: statement.excluded[name] for name in _LEASE_COLUMNS}
-    upsert: Executable = statement.on_conflict_do_update(index_elements=["name"], set_=values)
-    return upsert
+def _upsert(table: Table) -> dict[str, Executable]:
+    """By dialect, the statement that writes a row over the one with the same primary key, if there is one."""
+    key = [column.name for column in table.primary_key.columns]
+
+    def statement(module: Any) -> Executable:
+        inserted = module.insert(table)
+        values = {column.name: inserted.excluded[column.name] for column in table.columns if column.name not in key}
+        upsert: Executable = inserted.on_conflict_do_update(index_elements=key, set_=values)
+        return upsert
+
+    return {"sqlite": statement(sqlite), "postgresql": statement(postgresql)}
 
 
-_UPSERT_LEASE = {"sqlite": _upsert_lease(sqlite), "postgresql": _upsert_lease(postgresql)}
+_UPSERT_LEASE = _upsert(leases)
+_UPSERT_USAGE = _upsert(usage_intervals)
 
 
 def feed_of(pending: Pending) -> list[Change]:
@@ -63,6 +69,8 @@ async def flush(connection: AsyncConnection, pending: Pending, *, revision: int,
     await _write(connection, insert(events), [asdict(event) for event in pending.events])
     await _write(connection, insert(answers), [asdict(answer) for answer in pending.answers.values()])
     await _write_leases(connection, pending.leases)
+    used = [asdict(interval) for interval in pending.usage.values()]
+    await _write(connection, _UPSERT_USAGE[connection.dialect.name], used)
     await _write(connection, UPDATE_LIVENESS, [liveness_parameters(node) for node in pending.beats])
     if feed:
         await connection.execute(_SET_REVISION, {"new_revision": revision})

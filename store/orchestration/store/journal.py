@@ -1,12 +1,12 @@
-"""Reads events and forgets what is old."""
+"""Reads events and usage, and forgets what is old."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from orchestration.store.records import Event
-from orchestration.store.tables import answers, changes, events, store_meta
+from orchestration.store.records import Event, UsageInterval
+from orchestration.store.tables import answers, changes, events, store_meta, usage_intervals
 from orchestration.store.transaction import Transaction
 
 TRIM_BATCH = 5_000
@@ -24,6 +24,13 @@ async def list_events(
         page = page.where(events.c.id < before)
     rows = (await connection.execute(page)).mappings().all()
     return [Event(**row) for row in rows], total
+
+
+async def list_usage(connection: AsyncConnection, deployment_id: str) -> list[UsageInterval]:
+    """What a deployment's instances were used for, oldest first."""
+    of_deployment = select(usage_intervals).where(usage_intervals.c.deployment_id == deployment_id)
+    ordered = of_deployment.order_by(usage_intervals.c.started_at, usage_intervals.c.instance_name)
+    return [UsageInterval(**row) for row in (await connection.execute(ordered)).mappings().all()]
 
 
 async def trim_changes(tx: Transaction, before: float) -> int:
@@ -47,3 +54,10 @@ async def trim_answers(tx: Transaction, before: float) -> int:
     key = tuple_(answers.c.scope, answers.c.request_id)
     old = select(answers.c.scope, answers.c.request_id).where(answers.c.created_at < before).limit(TRIM_BATCH)
     return len(await tx.run(delete(answers).where(key.in_(old)).returning(answers.c.scope)))
+
+
+async def trim_usage(tx: Transaction, before: float) -> int:
+    """Forget usage intervals that ended before a time; returns how many, TRIM_BATCH at most."""
+    name = usage_intervals.c.instance_name
+    old = select(name).where(usage_intervals.c.ended_at < before).limit(TRIM_BATCH)
+    return len(await tx.run(delete(usage_intervals).where(name.in_(old)).returning(name)))

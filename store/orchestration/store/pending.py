@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from orchestration.store.records import Answer, Event, Lease, Node, Record
+from orchestration.store.records import Answer, Event, Lease, Node, Record, UsageInterval
 from orchestration.store.tables import PARENTS, UNIQUE
 
 RecordKey = tuple[type[Record], str]
@@ -65,10 +65,12 @@ class Pending:
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict[tuple[str, str], Answer])
     leases: dict[str, Lease | None] = field(default_factory=dict[str, Lease | None])
     """Leases as they are now; None: released."""
+    usage: dict[str, UsageInterval] = field(default_factory=dict[str, UsageInterval])
+    """Usage intervals by instance name, as they are now."""
     beats: list[Node] = field(default_factory=list[Node])
 
     def __bool__(self) -> bool:
-        return bool(self.operations or self.events or self.answers or self.leases or self.beats)
+        return bool(self.operations or self.events or self.answers or self.leases or self.usage or self.beats)
 
     def add(self, operation: Operation) -> None:
         """Append an operation."""
@@ -88,6 +90,7 @@ class Pending:
         self.events += other.events
         self.answers |= other.answers
         self.leases |= other.leases
+        self.usage |= other.usage
         self.beats += other.beats
 
 

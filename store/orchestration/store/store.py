@@ -19,7 +19,7 @@ from orchestration.store.follower import Follower
 from orchestration.store.index import Index
 from orchestration.store.migrate import known_revisions
 from orchestration.store.opening import open_database
-from orchestration.store.records import Event
+from orchestration.store.records import Event, UsageInterval
 from orchestration.store.transaction import Transaction
 from orchestration.store.writer import Writer
 
@@ -121,15 +121,30 @@ class Store:
             async with self.database.snapshot() as snapshot:
                 return await journal.list_events(snapshot, kind, subject_id, limit=limit, before=before)
 
+    async def list_usage(self, deployment_id: str) -> list[UsageInterval]:
+        """The usage intervals of a deployment, also of one that is gone, oldest first."""
+        with translated():
+            async with self.database.snapshot() as snapshot:
+                return await journal.list_usage(snapshot, deployment_id)
+
     async def trim(
-        self, *, changes_s: float = _DAY_S, events_s: float = 30 * _DAY_S, answers_s: float = _DAY_S
+        self,
+        *,
+        changes_s: float = _DAY_S,
+        events_s: float = 30 * _DAY_S,
+        answers_s: float = _DAY_S,
+        usage_s: float = 400 * _DAY_S,
     ) -> None:
-        """Forget changes, events and answers that are older than these numbers of seconds, in short transactions."""
+        """Forget what is older than these numbers of seconds, in short transactions.
+
+        That is changes, events, answers, and usage intervals by their end: one that is open is kept.
+        """
         now = self.clock()
         for forget, age_s in (
             (journal.trim_changes, changes_s),
             (journal.trim_events, events_s),
             (journal.trim_answers, answers_s),
+            (journal.trim_usage, usage_s),
         ):
             count = journal.TRIM_BATCH
             while count == journal.TRIM_BATCH:

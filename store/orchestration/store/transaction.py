@@ -20,7 +20,7 @@ from orchestration.store.errors import (
 from orchestration.store.index import Index
 from orchestration.store.liveness import with_newest_liveness
 from orchestration.store.pending import Operation, Pending, UniqueKey, unique_key
-from orchestration.store.records import Answer, Event, Lease, Node, Record
+from orchestration.store.records import Answer, Event, Lease, Node, Record, UsageInterval
 from orchestration.store.tables import PARENTS, UNIQUE, answers, leases
 
 R = TypeVar("R", bound=Record)
@@ -197,6 +197,11 @@ class Transaction:
                 attempt=attempt,
             )
         )
+
+    def use(self, interval: UsageInterval) -> None:
+        """Write a usage interval, over the one of the same instance if there is one. It is not in the change feed."""
+        self._check_open()
+        self.pending.usage[interval.instance_name] = interval
 
     async def recall(self, scope: str, request_id: str) -> Answer | None:
         """The answer that was remembered for this request id, or None."""
