@@ -13,6 +13,7 @@ POOL = {"pool_name": "gpus", "owner_type": "user", "owner_id": "ann", "provider"
 async def test_a_pool_is_given_back_as_it_was_registered(api: Caller) -> None:
     given = {
         **POOL,
+        "provider": "nosana",
         "allowed_gpu_types": ["RTX 4090"],
         "max_cost_per_hour": 2.5,
         "is_dedicated": True,

@@ -80,9 +80,19 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     except StoreError as error:
         raise StartError(str(error)) from error
     stack.push_async_callback(store.close)
-    local = {"host": settings.local_host, "price_per_hour": str(settings.local_price_per_hour)}
+    local = {
+        "host": settings.local_host,
+        "price_per_hour": str(settings.local_price_per_hour),
+        "region": settings.local_region,
+    }
     given = {**settings.providers, "local": {**local, **settings.providers.get("local", {})}}
-    providers = ProviderRegistry.discover(settings.data_dir, store.installation_id, given)
+    providers = ProviderRegistry.discover(
+        settings.data_dir,
+        store.installation_id,
+        given,
+        offers_interval_s=settings.offers_interval_s,
+        offers_max_age_s=settings.offers_max_age_s,
+    )
     stack.push_async_callback(providers.close)
     await providers.start()
     logs = LogStore(

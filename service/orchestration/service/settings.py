@@ -76,6 +76,7 @@ class Settings(ProviderSettings, NodeSettings, ControlSettings, LogSettings, Sto
         **ListenSettings.not_below,
         **ControlSettings.not_below,
         **NodeSettings.not_below,
+        **ProviderSettings.not_below,
     }
     _sources: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
 

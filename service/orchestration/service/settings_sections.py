@@ -234,11 +234,23 @@ class ProviderSettings(_Section):
         allow_inf_nan=False,
         description="Price of this machine, held against the price caps of pools.",
     )
+    local_region: str = Field(
+        default="", max_length=100, description="Where this machine stands, in the words of pools' region_constraint."
+    )
+    offers_interval_s: Seconds = Field(
+        default=30.0, description="Pause between two questions to a provider for what it offers."
+    )
+    offers_max_age_s: Seconds = Field(
+        default=600.0,
+        description="How old a provider's last answer may be; nothing is placed on an older one.",
+    )
     providers: Annotated[dict[str, dict[str, str]], Sensitive(mask_values)] = Field(
         default_factory=dict[str, dict[str, str]],
         description="What each provider needs, credentials included: a table [providers.NAME] in the file, "
         "ORCHESTRATION_PROVIDERS__NAME__KEY in the environment. Values are never shown.",
     )
+
+    not_below: ClassVar[Mapping[str, str]] = {"offers_max_age_s": "offers_interval_s"}
 
 
 SECTIONS: tuple[type[BaseSettings], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ class Crowded(FakeProvider):
     """Has no room in the places named."""
 
     def __init__(self, *full: str) -> None:
-        super().__init__("fake", KNOWN["kubernetes"])
+        super().__init__("fake", replace(KNOWN["kubernetes"], places_on_nodes=True))
         self.full = set(full)
 
     async def create(self, spec: InstanceSpec) -> Instance:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.service.domain.placement import PoolView, candidates, capacity, never
+from orchestration.service.domain.placement import candidates, capacity, never
+from orchestration.service.domain.places import PoolView
 from orchestration.store.records import Deployment, Node, NodeState, Pool, Reservation
 
 POOL = Pool(id="p", name="pool", owner_type="user", owner_id="ann", provider="local")

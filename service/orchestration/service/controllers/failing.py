@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from orchestration.service.controllers.transitions import Transitions
+from orchestration.service.controllers.transitions import UNPLACED, Transitions
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.errors import LogStoreError
@@ -81,9 +81,7 @@ class Ender:
     async def clear(self, replica: Replica) -> Replica | float:
         """Delete the failed attempt's instance; gives the row without it, or the seconds after which to look again."""
         if await self._gone(self._providers.get(replica.provider), replica):
-            return await self._transitions.note(
-                replica, instance_name="", provider_instance_id="", pool_id="", node_id="", price_per_hour=0.0
-            )
+            return await self._transitions.note(replica, **UNPLACED)
         return self._until_next_look(replica)
 
     async def finish(self, replica: Replica) -> float | None:

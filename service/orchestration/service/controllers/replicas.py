@@ -113,7 +113,9 @@ class ReplicaController:
         outcome = await self._starter.provision(replica, deployment)
         match outcome:
             case Rejected():
-                await self._ender.attempt_failed(replica, deployment, outcome.reason, outcome.message, for_good=True)
+                await self._ender.attempt_failed(
+                    replica, deployment, outcome.reason, outcome.message, for_good=outcome.for_good
+                )
                 return 0.0
             case Replica():
                 self._follow(outcome)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from orchestration.service.controllers.transitions import Transitions
+from orchestration.service.controllers.choosing import Chooser
+from orchestration.service.controllers.transitions import UNPLACED, Transitions
+from orchestration.service.domain import gpu
 from orchestration.service.domain.backoff import Backoff
-from orchestration.service.domain.placement import Candidate, candidates
+from orchestration.service.domain.placement import Candidate
+from orchestration.service.domain.refusals import EPSILON
 from orchestration.service.engines.artifacts import plain
 from orchestration.service.engines.base import EnginePlan
 from orchestration.service.engines.local_command import resolve_local_command
@@ -20,19 +24,23 @@ from orchestration.service.providers.base import (
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.service.usecases.pool_views import PoolViews
-from orchestration.store.records import Deployment, Pool, Replica, ReplicaState
+from orchestration.store.records import Deployment, NodeState, Pool, Replica, ReplicaState
 from orchestration.store.transaction import Transaction
 
 WAIT_FOR_ROOM_S = 15.0
 """How long a replica without a place waits when nothing that it waits for is heard of."""
+TOO_EXPENSIVE = "PRICE_CAP_EXCEEDED"
+_GONE = {NodeState.LOST, NodeState.FAILED, NodeState.TERMINATED}
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An attempt that can never succeed, however often it is made."""
+    """An attempt that is over before anything ran for it."""
 
     reason: str
     message: str
+    for_good: bool = True
+    """No further attempt would fare better."""
 
 
 def instance_name(replica: Replica, attempt: int) -> str:
@@ -53,30 +61,14 @@ class Starter:
         self._backoff = backoff
         self._refused: dict[str, int] = {}
         """Refusals in a row by replica."""
-        self._full: dict[str, set[str]] = {}
-        """By replica, the pools whose provider had no room for it though the rows said so."""
+        self._chooser = Chooser(views)
 
     async def place(self, replica: Replica, deployment: Deployment) -> Replica:
         """Reserve a place and write down the instance's name; without a place the row says why."""
         async with self._transitions.place(deployment.id) as tx:
-            best = await self._choose(tx, deployment, self._full.get(replica.id, set()))
+            best = await self._chooser.choose(tx, deployment, replica.id)
             if not best.feasible:
-                if (replica.state, replica.reason, replica.message) == (
-                    ReplicaState.PENDING,
-                    best.reason,
-                    best.message,
-                ):
-                    return replica
-                return await self._transitions.change_in(
-                    tx,
-                    replica,
-                    "REPLICA_WAITING",
-                    f"has no place: {best.message}",
-                    kind="WARNING",
-                    state=ReplicaState.PENDING,
-                    reason=best.reason,
-                    message=best.message,
-                )
+                return await self._waits(tx, replica, best)
             attempt = replica.attempt + 1
             pool = await tx.get(Pool, best.pool_id)
             assert pool is not None  # it was a candidate in this transaction
@@ -95,6 +87,8 @@ class Starter:
                 provider_instance_id="",
                 endpoint="",
                 gpu_count=deployment.gpu_per_replica,
+                resource_id=best.resource_id,
+                pricing_model=best.pricing_model,
                 price_per_hour=best.price_per_hour,
                 reason="",
                 message="",
@@ -108,40 +102,29 @@ class Starter:
     def forget(self, replica_id: str) -> None:
         """Drop what is remembered of a replica that is gone."""
         self._refused.pop(replica_id, None)
-        self._full.pop(replica_id, None)
+        self._chooser.forget(replica_id)
 
-    async def _choose(self, tx: Transaction, deployment: Deployment, full: set[str]) -> Candidate:
-        """The best candidate of the first pool that has room; else the first refusal of the first pool.
-
-        Pools in `full` are taken when there is no other, and then all are tried again.
-        """
-        first: Candidate | None = None
-        second_choice: Candidate | None = None
-        for pool_id in (deployment.pool_id, *deployment.fallback_pool_ids):
-            pool = await tx.get(Pool, pool_id)
-            if pool is None:
-                found = [Candidate(pool_id, "", False, 0.0, 0, "POOL_NOT_FOUND", f"pool {pool_id!r} does not exist")]
-            else:
-                found = candidates(deployment, await self._views.read(tx, pool))
-            if found[0].feasible and pool_id not in full:
-                return found[0]
-            if found[0].feasible:
-                second_choice = second_choice or found[0]
-            first = first or found[0]
-        if second_choice is not None:
-            full.clear()
-            return second_choice
-        assert first is not None  # a deployment has at least one pool
-        return first
+    async def _waits(self, tx: Transaction, replica: Replica, best: Candidate) -> Replica:
+        """Say why there is no place; an event only when the reason is another, since numbers change all the time."""
+        why: dict[str, Any] = {"state": ReplicaState.PENDING, "reason": best.reason, "message": best.message}
+        if (replica.state, replica.reason) == (ReplicaState.PENDING, best.reason):
+            return await tx.update(replace(replica, message=best.message))
+        text = f"has no place: {best.message}"
+        return await self._transitions.change_in(tx, replica, "REPLICA_WAITING", text, kind="WARNING", **why)
 
     async def provision(self, replica: Replica, deployment: Deployment) -> Replica | Rejected | float:
         """Ask the provider for the instance that the row names.
 
-        Gives the row once the instance exists, why it never can, or the seconds after which to ask again.
+        Gives the row once the instance exists, why the attempt is over, or the seconds after which to ask again.
         """
+        if replica.reason == TOO_EXPENSIVE:  # found before a crash, and not acted on
+            return Rejected(replica.reason, replica.message, for_good=False)
         pool = self._views.pool(replica.pool_id)
         if pool is None:
             return Rejected("POOL_NOT_FOUND", f"pool {replica.pool_id!r} does not exist any more")
+        node = self._views.node(replica.node_id) if replica.node_id else None
+        if node is not None and node.state in _GONE and not node.managed:
+            return Rejected("NODE_LOST", f"node {node.hostname or node.id} is {node.state}", for_good=False)
         plan = engine_plan(deployment)
         try:
             provider = self._providers.get(replica.provider)
@@ -154,8 +137,13 @@ class Starter:
         except ProviderError as error:
             await self._transitions.note(replica, reason=error.reason, message=error.message)
             return error.retry_after_s or self._wait(replica)
-        self.forget(replica.id)
-        return await self._started(replica, instance, plan)
+        outcome = await self._started(replica, instance, plan)
+        if isinstance(outcome, Rejected):
+            self._chooser.refused(replica)
+            self._providers.offers.refresh_soon()
+        else:
+            self.forget(replica.id)
+        return outcome
 
     def _wait(self, replica: Replica) -> float:
         self._refused[replica.id] = self._refused.get(replica.id, 0) + 1
@@ -164,7 +152,8 @@ class Starter:
     async def _release(self, replica: Replica, error: CapacityError) -> float:
         """Give the place back: the provider has less room than the rows say. Nothing ran, so it was no attempt."""
         delay = self._wait(replica)
-        self._full.setdefault(replica.id, set()).add(replica.pool_id)
+        self._chooser.refused(replica)
+        self._providers.offers.refresh_soon()
         await self._transitions.change(
             replica,
             "REPLICA_WAITING",
@@ -175,30 +164,58 @@ class Starter:
             message=error.message,
             attempt=replica.attempt - 1,
             restarts=max(0, replica.restarts - 1),
-            pool_id="",
-            node_id="",
-            instance_name="",
+            **UNPLACED,
             retry_at=self._transitions.clock() + delay,
         )
         return delay
 
-    async def _started(self, replica: Replica, instance: Instance, plan: EnginePlan) -> Replica:
-        where = f" at {instance.endpoint}" if instance.endpoint else ""
-        return await self._transitions.change(
-            replica,
-            "REPLICA_STARTED",
-            f"instance {instance.provider_instance_id} was started{where}",
-            state=ReplicaState.STARTING,
-            provider_instance_id=instance.provider_instance_id,
-            endpoint=instance.endpoint,
-            health_path=plan.health_path,
-            started_at=instance.started_at or self._transitions.clock(),
-            reason="",
-            message="",
-        )
+    async def _started(self, replica: Replica, instance: Instance, plan: EnginePlan) -> Replica | Rejected:
+        """Note the instance and what it really costs, from now on billed; an instance over the cap is not kept."""
+        now = self._transitions.clock()
+        price = instance.price_per_hour or replica.price_per_hour
+        # A clock of the provider's that is ahead or behind does not bill what was not used.
+        billed: dict[str, Any] = {
+            "provider_instance_id": instance.provider_instance_id,
+            "price_per_hour": price,
+            "billed_from": min(now, max(replica.placed_at, instance.started_at or now)),
+        }
+        async with self._transitions.place(replica.deployment_id) as tx:
+            text = await self._over_cap(tx, replica, price)
+            if text:
+                billed |= {"reason": TOO_EXPENSIVE, "message": text}
+                await self._transitions.change_in(tx, replica, "REPLICA_TOO_EXPENSIVE", text, kind="WARNING", **billed)
+                return Rejected(TOO_EXPENSIVE, text, for_good=False)
+            where = f" at {instance.endpoint}" if instance.endpoint else ""
+            return await self._transitions.change_in(
+                tx,
+                replica,
+                "REPLICA_STARTED",
+                f"instance {instance.provider_instance_id} was started{where}",
+                state=ReplicaState.STARTING,
+                endpoint=instance.endpoint,
+                health_path=plan.health_path,
+                started_at=instance.started_at or now,
+                reason="",
+                message="",
+                **billed,
+            )
+
+    async def _over_cap(self, tx: Transaction, replica: Replica, price: float) -> str:
+        """Why the pool cannot bear an instance that costs more than was reserved for it; empty when it can."""
+        pool = await tx.get(Pool, replica.pool_id)
+        if pool is None or not pool.max_cost_per_hour or price <= replica.price_per_hour + EPSILON:
+            return ""
+        total = (await self._views.read(tx, pool)).total.price_per_hour - replica.price_per_hour + price
+        if total <= pool.max_cost_per_hour + EPSILON:
+            return ""
+        text = f"its instance costs {price:g}/h, not the {replica.price_per_hour:g}/h that were told: "
+        return f"{text}{total:g}/h in all, over max_cost_per_hour {pool.max_cost_per_hour:g} of pool {pool.name!r}"
 
     def _spec(self, replica: Replica, deployment: Deployment, pool: Pool, plan: EnginePlan) -> InstanceSpec:
         local = replica.provider == "local"
+        node = self._views.node(replica.node_id) if replica.node_id else None
+        on_node = node is not None and node.gpu_type and deployment.gpu_per_replica
+        gpu_types = (node.gpu_type,) if node is not None and on_node else pool.allowed_gpu_types
         return InstanceSpec(
             name=replica.instance_name,
             owner=self._owner,
@@ -211,10 +228,14 @@ class Starter:
             image=plan.image,
             port=plan.port,
             gpu_count=deployment.gpu_per_replica,
-            gpu_types=pool.allowed_gpu_types,
+            gpu_types=tuple(gpu.normalise(kind) for kind in gpu_types),
             stop_grace_s=plan.stop_grace_s,
             labels=deployment.labels,
             provider_pool_id=pool.provider_pool_id,
             provider_credential_name=pool.provider_credential_name,
+            node=node.provider_instance_id if node is not None and not node.managed else "",
+            resource_id=replica.resource_id,
+            pricing_model=replica.pricing_model,
+            regions=pool.region_constraint,
             install_hint=plan.install_hint,
         )

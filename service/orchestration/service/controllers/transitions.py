@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from orchestration.service.controllers.guard import Guard
+from orchestration.service.usecases.usage import delete_replica, write_replica
 from orchestration.store.records import Replica
 from orchestration.store.transaction import Transaction
 
 ACTOR = "replica-controller"
+UNPLACED: Mapping[str, Any] = {
+    "instance_name": "",
+    "provider_instance_id": "",
+    "pool_id": "",
+    "node_id": "",
+    "resource_id": "",
+    "pricing_model": "",
+    "price_per_hour": 0.0,
+}
+"""What the row of a replica says that holds no place."""
 
 
 class Transitions:
-    """Writes replicas. Every method raises `StaleRecordError` when the row changed since it was read."""
+    """Writes replicas, and with them what they cost.
+
+    Every method raises `StaleRecordError` when the row changed since it was read.
+    """
 
     def __init__(self, guard: Guard, clock: Callable[[], float]) -> None:
         self._guard = guard
@@ -33,7 +47,7 @@ class Transitions:
         """The same within a transaction that is open already."""
         if "state" in fields and fields["state"] is not replica.state:
             fields["state_changed_at"] = self.clock()
-        changed = await tx.update(replace(replica, **fields))
+        changed = await write_replica(tx, replica, replace(replica, **fields), self.clock())
         tx.event(
             kind="deployment",
             subject_id=replica.deployment_id,
@@ -51,12 +65,12 @@ class Transitions:
         if changed == replica:
             return replica
         async with self._guard.write(replica.deployment_id, ACTOR) as tx:
-            return await tx.update(changed)
+            return await write_replica(tx, replica, changed, self.clock())
 
     async def remove(self, replica: Replica, text: str) -> None:
         """Delete the row of a replica that is gone."""
         async with self._guard.write(replica.deployment_id, ACTOR) as tx:
-            await tx.delete(replica)
+            await delete_replica(tx, replica, self.clock())
             tx.event(
                 kind="deployment",
                 subject_id=replica.deployment_id,

@@ -14,26 +14,26 @@ from orchestration.store.records import Pool
 
 
 class Strategy(StrEnum):
-    """How placement chooses among the nodes that could take a replica."""
+    """How placement chooses among the nodes, or offers, that could take a replica."""
 
     CHEAPEST = "cheapest"
     """The lowest price; among equals the fullest."""
     PACK = "pack"
-    """The fullest, so that whole nodes stay free for large replicas."""
+    """The fullest node, so that whole nodes stay free for large replicas; the smallest offer."""
     SPREAD = "spread"
-    """The emptiest, so that the loss of one node takes the fewest replicas."""
+    """The emptiest node, so that the loss of one takes the fewest replicas; the offer that is used the least."""
 
 
 class SchedulingPolicy(BaseModel):
     """How replicas are placed in a pool."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     strategy: Strategy = Strategy.CHEAPEST
     spot: Literal["never", "prefer"] = "never"
-    """Whether capacity that may be taken back is used, on providers that offer it."""
+    """Whether capacity that may be taken back (spot, auction) is used; "prefer" only with providers that offer it."""
     fallback_to_on_demand: bool = True
-    """With spot "prefer": on-demand capacity is used while there is no spot capacity."""
+    """With spot "prefer": other capacity is used while there is no spot capacity. False says nothing without it."""
     max_replicas_per_node: int = Field(default=0, ge=0, le=10_000)
     """0: as many as the node's GPUs take; without GPUs, four for each CPU."""
 
@@ -49,11 +49,14 @@ def policy_of(pool: Pool) -> SchedulingPolicy:
 
 
 def check_policy(text: str) -> None:
-    """Raise `InvalidArgumentError` when the text is not a JSON object with known keys and right values."""
+    """Raise `InvalidArgumentError` when the text is not a JSON object with known keys and values that make sense."""
     try:
-        _parse(text)
+        policy = _parse(text)
     except ValidationError as error:
         raise InvalidArgumentError(*(_violation(item["loc"], item["msg"]) for item in error.errors())) from None
+    if policy.spot == "never" and not policy.fallback_to_on_demand:
+        text = 'false leaves no capacity at all unless spot is "prefer"'
+        raise InvalidArgumentError(Violation("scheduling_policy_json.fallback_to_on_demand", text))
 
 
 def _violation(location: tuple[int | str, ...], message: str) -> Violation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import cast
 
 from orchestration.service.errors import InvalidArgumentError, StartError, Violation
 from orchestration.service.providers.base import Provider, ProviderContext
+from orchestration.service.providers.offers import INTERVAL_S, MAX_AGE_S, Offers
 from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
 
 ENTRY_POINT_GROUP = "orchestration.providers"
@@ -17,14 +20,35 @@ ENTRY_POINT_GROUP = "orchestration.providers"
 class ProviderRegistry:
     """All providers by name: those installed, and stand-ins for those known but not configured."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    offers: Offers
+    """What those that rent offer; asked from `start` to `close`."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        *,
+        offers_interval_s: float = INTERVAL_S,
+        offers_max_age_s: float = MAX_AGE_S,
+    ) -> None:
         self._providers = dict(sorted(providers.items()))
+        usable = [provider for name, provider in self._providers.items() if not self.unavailable_reason(name)]
+        self.offers = Offers(usable, interval_s=offers_interval_s, max_age_s=offers_max_age_s)
+        self._asking: asyncio.Task[None] | None = None
 
     @classmethod
-    def discover(cls, data_dir: Path, owner: str, settings: Mapping[str, Mapping[str, str]]) -> ProviderRegistry:
+    def discover(
+        cls,
+        data_dir: Path,
+        owner: str,
+        settings: Mapping[str, Mapping[str, str]],
+        *,
+        offers_interval_s: float = INTERVAL_S,
+        offers_max_age_s: float = MAX_AGE_S,
+    ) -> ProviderRegistry:
         """Make every installed provider; `settings` holds each one's own by name.
 
-        Raises `StartError` naming the provider that cannot be made.
+        ``offers_interval_s``: pause between two questions to a provider for what it offers; ``offers_max_age_s``: how
+        old an answer may be to be placed on. Raises `StartError` naming the provider that cannot be made.
         """
         providers: dict[str, Provider] = {name: UnconfiguredProvider(name, able) for name, able in KNOWN.items()}
         for entry in entry_points(group=ENTRY_POINT_GROUP):
@@ -38,7 +62,7 @@ class ProviderRegistry:
                 providers[entry.name] = create(context)
             except Exception as error:
                 raise StartError(f"provider {entry.name!r} cannot be set up: {error}") from error
-        return cls(providers)
+        return cls(providers, offers_interval_s=offers_interval_s, offers_max_age_s=offers_max_age_s)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,8 +95,13 @@ class ProviderRegistry:
                 await provider.start()
             except Exception as error:
                 raise StartError(f"provider {provider.name!r} cannot start: {error}") from error
+        self._asking = asyncio.create_task(self.offers.run(), name="offers")
 
     async def close(self) -> None:
         """Close every provider; what runs there goes on running."""
+        if self._asking is not None:
+            self._asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._asking
         for provider in self._providers.values():
             await provider.close()

@@ -20,6 +20,7 @@ from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.models import model_not_found
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_views import PoolViews
+from orchestration.service.usecases.usage import end_usage
 from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import deployment_view
 from orchestration.store.records import Deployment, DesiredState, Model, Replica, ReplicaState
@@ -182,6 +183,7 @@ class DeploymentChanges:
     async def _purge(self, tx: Transaction, request: pb.PurgeDeploymentRequest) -> pb.PurgeDeploymentResponse:
         deployment = await _load(tx, request.deployment_id, request.etag)
         for replica in await _require_status(tx, deployment, "purged"):
+            end_usage(tx, replica, self._clock())
             await tx.delete(replica)
         await tx.delete(deployment)
         return pb.PurgeDeploymentResponse(deployment_id=deployment.id, status=pb.PurgeDeploymentResponse.DELETED)

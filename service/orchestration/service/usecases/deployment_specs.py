@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestration.service.domain.placement import PoolView, capacity, never
+from orchestration.service.domain.placement import capacity, never
+from orchestration.service.domain.places import PoolView
 from orchestration.service.engines.artifacts import local_path
 from orchestration.service.engines.base import EnginePlan, EngineRequest
 from orchestration.service.engines.table import plan

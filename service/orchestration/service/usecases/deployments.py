@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from orchestration.service.domain.placement import PoolView, candidates
+from orchestration.service.domain.placement import candidates
+from orchestration.service.domain.places import PoolView
 from orchestration.service.domain.status import DeploymentStatus, deployment_status
 from orchestration.service.ids import new_id
 from orchestration.service.paging import decode_token, encode_token, page_size
@@ -183,6 +184,9 @@ def _explain(resolved: Deployment, views: list[PoolView]) -> pb.DeployModelRespo
                 reason=item.reason,
                 message=item.message,
                 price_per_hour=item.price_per_hour,
+                provider_resource_id=item.resource_id,
+                gpu_type=item.gpu_type,
+                pricing_model=item.pricing_model,
             )
             for item in found
         ],

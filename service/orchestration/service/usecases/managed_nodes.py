@@ -94,4 +94,5 @@ def _described(node: Node, resource: Resource) -> Node:
         ram_gb_total=resource.ram_gb,
         price_per_hour=resource.price_per_hour,
         hostname=resource.provider_resource_id,
+        region=resource.region,
     )

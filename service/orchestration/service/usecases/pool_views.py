@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from orchestration.service.domain.placement import PoolView
+from collections import Counter
+from collections.abc import Sequence
+
+from orchestration.service.domain.places import Offer, PoolView
+from orchestration.service.providers.base import Resource
+from orchestration.service.providers.offers import rents
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.views import reservations
 from orchestration.store.index import Index
-from orchestration.store.records import Node, NodeState, Pool, Replica, Reservation
+from orchestration.store.records import Node, NodeState, Pool, Replica
 from orchestration.store.transaction import Transaction
 
 
@@ -21,23 +26,76 @@ class PoolViews:
         """The pool's record, or None when it is gone."""
         return self._index.get(Pool, pool_id)
 
-    def look(self, pool: Pool) -> PoolView:
-        """The pool as the index has it: good for explaining, not for reserving."""
-        nodes = self._index.find(Node, pool_id=pool.id)
-        return self._view(pool, nodes, reservations(self._index.find(Replica, pool_id=pool.id)))
+    def node(self, node_id: str) -> Node | None:
+        """The node's record, or None when it is gone."""
+        return self._index.get(Node, node_id)
 
     async def read(self, tx: Transaction, pool: Pool) -> PoolView:
         """The pool as the transaction sees it: what is reserved on it is reserved once."""
-        nodes = await tx.select(Node, pool_id=pool.id)
-        return self._view(pool, nodes, reservations(await tx.select(Replica, pool_id=pool.id)))
+        if pool.provider not in self._providers.names:
+            return self._view(pool, [], await tx.select(Replica, pool_id=pool.id))
+        if rents(self._providers.get(pool.provider).capabilities):
+            # All pools of a provider take from the same offers.
+            sharing = {other.id for other in await tx.select(Pool, provider=pool.provider)}
+            return self._rented(pool, await tx.select(Replica, pool_id=sharing))
+        return self._view(pool, await tx.select(Node, pool_id=pool.id), await tx.select(Replica, pool_id=pool.id))
 
-    def _view(self, pool: Pool, nodes: list[Node], reserved: dict[str, Reservation]) -> PoolView:
-        gone = {NodeState.TERMINATED, NodeState.LOST, NodeState.FAILED}
+    def _view(self, pool: Pool, nodes: Sequence[Node], replicas: Sequence[Replica]) -> PoolView:
+        """A pool whose replicas run on nodes: this machine, or those that agents registered."""
         known = pool.provider in self._providers.names
+        able = self._providers.get(pool.provider).capabilities if known else None
+        shares = able is not None and able.places_on_nodes
         return PoolView(
             pool=pool,
-            nodes=[node for node in nodes if node.managed and node.state not in gone],
-            reserved=reserved,
+            nodes=[node for node in nodes if node.state is not NodeState.TERMINATED and (node.managed or shares)],
+            reserved=reservations(replicas),
             unavailable=self._providers.unavailable_reason(pool.provider),
-            engines=self._providers.get(pool.provider).capabilities.engines if known else (),
+            engines=able.engines if able is not None else (),
+            shares_nodes=shares,
         )
+
+    def _rented(self, pool: Pool, replicas: Sequence[Replica]) -> PoolView:
+        """A pool whose replicas run on what the provider offers; `replicas` are those of all pools of the provider."""
+        able = self._providers.get(pool.provider).capabilities
+        unavailable = self._providers.unavailable_reason(pool.provider)
+        listing = self._providers.offers.of(pool.provider)
+        placed = [replica for replica in replicas if replica.instance_name]
+        held = Counter(_taken(replica) for replica in placed if replica.pool_id == pool.id)
+        # What had not been made when the provider was asked is not in its answer.
+        unseen = Counter(_taken(replica) for replica in placed if not 0.0 < replica.billed_from < listing.asked_at)
+        offers = [
+            _offer(resource, held[key], unseen[key])
+            for resource in listing.resources
+            for key in [(resource.provider_resource_id, resource.pricing_model)]
+        ]
+        meant = any(pool.provider_pool_id in {offer.resource_id, offer.slug} for offer in offers)
+        return PoolView(
+            pool=pool,
+            nodes=(),
+            reserved=reservations(replica for replica in replicas if replica.pool_id == pool.id),
+            unavailable=unavailable,
+            engines=able.engines,
+            offers=offers,
+            offers_unknown="" if unavailable else self._providers.offers.unknown_reason(pool.provider),
+            # A market is one of the offers; a cluster's context and namespace is none, and the adapter's affair.
+            offers_restricted=bool(pool.provider_pool_id) and (able.kind == "marketplace" or meant),
+        )
+
+
+def _taken(replica: Replica) -> tuple[str, str]:
+    return (replica.resource_id, replica.pricing_model)
+
+
+def _offer(resource: Resource, held: int, unseen: int) -> Offer:
+    return Offer(
+        resource_id=resource.provider_resource_id,
+        slug=resource.metadata.get("slug", ""),
+        gpu_type=resource.gpu_type,
+        gpu_count=resource.gpu_count,
+        vcpu=float(resource.vcpu),
+        region=resource.region,
+        pricing_model=resource.pricing_model,
+        price_per_hour=resource.price_per_hour,
+        available=resource.available_count - unseen,
+        held=held,
+    )

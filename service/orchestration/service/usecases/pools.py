@@ -13,6 +13,7 @@ from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.managed_nodes import ManagedNodes
 from orchestration.service.usecases.mutations import Mutations, check_etag
+from orchestration.service.usecases.pool_checks import check_honoured
 from orchestration.service.usecases.views import node_view, pool_view
 from orchestration.store.index import Index
 from orchestration.store.records import (
@@ -71,36 +72,17 @@ class PoolUseCases:
 
     async def register_pool(self, request: pb.RegisterPoolRequest) -> pb.RegisterPoolResponse:
         """Make a pool."""
-        self._providers.get(request.provider)
+        provider = self._providers.get(request.provider)
         check_policy(request.scheduling_policy_json)
+        check_honoured(_described(request), provider)
         return await self._mutations.run(
             "RegisterPool", request, pb.RegisterPoolResponse, lambda tx: self._register(tx, request)
         )
 
     async def _register(self, tx: Transaction, request: pb.RegisterPoolRequest) -> pb.RegisterPoolResponse:
-        owner_type = "org" if request.owner_type == "organization" else request.owner_type
-        await self._refuse_taken_name(tx, request.pool_name, owner_type, request.owner_id)
+        await self._refuse_taken_name(tx, request.pool_name, _owner_type(request), request.owner_id)
         now = self._clock()
-        pool = await tx.insert(
-            Pool(
-                id=new_id(),
-                created_at=now,
-                updated_at=now,
-                name=request.pool_name,
-                owner_type=owner_type,
-                owner_id=request.owner_id,
-                provider=request.provider,
-                allowed_gpu_types=tuple(request.allowed_gpu_types),
-                max_cost_per_hour=request.max_cost_per_hour,
-                is_dedicated=request.is_dedicated,
-                provider_pool_id=request.provider_pool_id,
-                scheduling_policy_json=request.scheduling_policy_json,
-                provider_credential_name=request.provider_credential_name,
-                gpu_count=request.gpu_count,
-                region_constraint=tuple(request.region_constraint),
-                max_nodes=request.max_nodes,
-            )
-        )
+        pool = await tx.insert(replace(_described(request), id=new_id(), created_at=now, updated_at=now))
         await self._managed.join(tx, pool)
         tx.event(kind="pool", subject_id=pool.id, reason="POOL_CREATED", message=f"pool {pool.name!r} was made")
         view = await _view_within(tx, pool)
@@ -156,6 +138,8 @@ class PoolUseCases:
         if "name" in changes and changes["name"] != pool.name:
             await self._refuse_taken_name(tx, request.pool_name, pool.owner_type, pool.owner_id)
         changed = replace(pool, **changes)  # type: ignore[arg-type]
+        if pool.provider in self._providers.names:
+            check_honoured(changed, self._providers.get(pool.provider), names)
         if changed != pool:
             changed = await tx.update(replace(changed, version=pool.version + 1, updated_at=self._clock()))
             text = f"changed: {', '.join(sorted(names))}"
@@ -222,6 +206,30 @@ class PoolUseCases:
         token = encode_token(nodes[size - 1].id, *query) if len(nodes) > size else ""
         views = [node_view(node, self._index) for node in nodes[:size]]
         return pb.ListPoolInventoryResponse(pool_id=pool.id, nodes=views, next_page_token=token, total_size=total)
+
+
+def _owner_type(request: pb.RegisterPoolRequest) -> str:
+    return "org" if request.owner_type == "organization" else request.owner_type
+
+
+def _described(request: pb.RegisterPoolRequest) -> Pool:
+    """The pool that the request describes, without an id."""
+    return Pool(
+        id="",
+        name=request.pool_name,
+        owner_type=_owner_type(request),
+        owner_id=request.owner_id,
+        provider=request.provider,
+        allowed_gpu_types=tuple(request.allowed_gpu_types),
+        max_cost_per_hour=request.max_cost_per_hour,
+        is_dedicated=request.is_dedicated,
+        provider_pool_id=request.provider_pool_id,
+        scheduling_policy_json=request.scheduling_policy_json,
+        provider_credential_name=request.provider_credential_name,
+        gpu_count=request.gpu_count,
+        region_constraint=tuple(request.region_constraint),
+        max_nodes=request.max_nodes,
+    )
 
 
 async def _view_within(tx: Transaction, pool: Pool) -> pb.Pool:

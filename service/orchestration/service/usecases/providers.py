@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from orchestration.service.paging import decode_token, encode_token, page_size
 from orchestration.service.providers.base import Provider, ProviderError, ProviderUnavailableError, Resource
+from orchestration.service.providers.offers import TIME_LIMIT_S
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.v1 import compute_pools_pb2 as pb
 
 DEFAULT_PROVIDER = "nosana"
 ALL = "*"
-_TIME_LIMIT_S = 10.0
-"""How long one provider may take to tell its resources."""
 
 
 class ProviderUseCases:
@@ -86,10 +85,10 @@ class ProviderUseCases:
 
 async def _ask(provider: Provider) -> Sequence[Resource]:
     try:
-        async with asyncio.timeout(_TIME_LIMIT_S):
+        async with asyncio.timeout(TIME_LIMIT_S):
             return await provider.list_resources()
     except TimeoutError:
-        text = f"provider {provider.name} did not answer within {_TIME_LIMIT_S:g} s"
+        text = f"provider {provider.name} did not answer within {TIME_LIMIT_S:g} s"
         raise ProviderUnavailableError(text, reason="PROVIDER_TIMEOUT") from None
 
 

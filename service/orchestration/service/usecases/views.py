@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,6 +12,7 @@ from orchestration.service.domain.conditions import Aspect, aspects
 from orchestration.service.domain.rollback import explain_rollback
 from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, serving
 from orchestration.service.ids import etag
+from orchestration.service.usecases.usage import running_cost
 from orchestration.service.usecases.values import struct, timestamp
 from orchestration.store.index import Index
 from orchestration.store.records import (
@@ -146,12 +148,21 @@ def _same(one: Sequence[Replica], other: Sequence[Replica]) -> bool:
 _views = DeploymentViews(size=1024)  # about 5 kB each
 
 
-def deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
+def deployment_view(
+    deployment: Deployment, replicas: Sequence[Replica], *, clock: Callable[[], float] = time.time
+) -> deployments_pb.Deployment:
     """A deployment with its replicas, summed up.
 
     The message is shared with whoever asks for the same deployment: it is not to be changed.
     """
-    return _views.get(deployment, replicas)
+    view = _views.get(deployment, replicas)
+    running = running_cost(replicas, clock())
+    if not running:
+        return view
+    grown = deployments_pb.Deployment()
+    grown.CopyFrom(view)
+    grown.cost_so_far += running
+    return grown
 
 
 def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
@@ -186,6 +197,7 @@ def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -
         conditions=[_condition(aspect) for aspect in aspects(deployment, ordered)],
         error_message=_error_message(deployment, status, ordered),
         cost_per_hour=sum(replica.price_per_hour for replica in ordered if replica.instance_name),
+        cost_so_far=deployment.accrued_cost,
         created_at=timestamp(deployment.created_at),
         updated_at=timestamp(deployment.updated_at),
         etag=etag(deployment.id, deployment.version),

@@ -34,20 +34,22 @@ def memory_gib() -> float:
     return round(min([psutil.virtual_memory().total, *limits]) / _GIB, 2)
 
 
-def resources(provider: str, gpus: Sequence[Gpu], taken: frozenset[str], price_per_hour: float) -> list[Resource]:
+def resources(
+    provider: str, gpus: Sequence[Gpu], taken: frozenset[str], price_per_hour: float, region: str = ""
+) -> list[Resource]:
     """One row for each type of GPU, with how many are free; on a machine without GPUs one row for its CPUs."""
     kinds: dict[str, list[Gpu]] = {}
     for gpu in gpus:
         kinds.setdefault(normalise(gpu.model), []).append(gpu)
     if not kinds:
-        return [_row(provider, [], 1, price_per_hour)]
+        return [_row(provider, [], 1, price_per_hour, region)]
     return [
-        _row(provider, members, sum(gpu.uuid not in taken for gpu in members), price_per_hour)
+        _row(provider, members, sum(gpu.uuid not in taken for gpu in members), price_per_hour, region)
         for members in kinds.values()
     ]
 
 
-def _row(provider: str, members: list[Gpu], available: int, price_per_hour: float) -> Resource:
+def _row(provider: str, members: list[Gpu], available: int, price_per_hour: float, region: str) -> Resource:
     return Resource(
         provider=provider,
         provider_resource_id=socket.gethostname(),
@@ -56,6 +58,7 @@ def _row(provider: str, members: list[Gpu], available: int, price_per_hour: floa
         gpu_memory_gb=round(members[0].memory_bytes / _GIB, 2) if members else 0.0,
         vcpu=cpu_count(),
         ram_gb=memory_gib(),
+        region=region,
         pricing_model="fixed",
         price_per_hour=price_per_hour,
         available_count=available,

@@ -162,7 +162,11 @@ class LocalProvider:
 
     def _resources(self) -> list[Resource]:
         return machine.resources(
-            self.name, self._inventory.read(), self._creator.taken_gpus(), self._settings.price_per_hour
+            self.name,
+            self._inventory.read(),
+            self._creator.taken_gpus(),
+            self._settings.price_per_hour,
+            self._settings.region,
         )
 
     def _look_at_all(self) -> list[View]:

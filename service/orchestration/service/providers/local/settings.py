@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_KNOWN = ("host", "price_per_hour", "inherit_env", "log_segment_bytes", "log_segments")
+_KNOWN = ("host", "price_per_hour", "region", "inherit_env", "log_segment_bytes", "log_segments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,8 @@ class LocalSettings:
     """Address the engines listen on; ``0.0.0.0`` when other machines are to reach them."""
     price_per_hour: float = 0.0
     """What one hour of an instance costs, in the currency of the pools' caps."""
+    region: str = ""
+    """Where this machine stands; empty: not told."""
     inherit_env: tuple[str, ...] = ()
     """More variables that engines inherit from the gateway; a name may end in ``*``."""
     log_segment_bytes: int = 16 * 1024 * 1024
@@ -44,6 +46,7 @@ def parse(values: Mapping[str, str]) -> LocalSettings:
     return LocalSettings(
         host=host,
         price_per_hour=_number(values, "price_per_hour", defaults.price_per_hour, minimum=0),
+        region=values.get("region", defaults.region).strip(),
         inherit_env=tuple(name.strip() for name in values.get("inherit_env", "").split(",") if name.strip()),
         log_segment_bytes=int(_number(values, "log_segment_bytes", defaults.log_segment_bytes, minimum=1024)),
         log_segments=int(_number(values, "log_segments", defaults.log_segments, minimum=1)),
