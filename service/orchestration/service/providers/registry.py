@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,10 +30,11 @@ class ProviderRegistry:
         *,
         offers_interval_s: float = INTERVAL_S,
         offers_max_age_s: float = MAX_AGE_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._providers = dict(sorted(providers.items()))
         usable = [provider for name, provider in self._providers.items() if not self.unavailable_reason(name)]
-        self.offers = Offers(usable, interval_s=offers_interval_s, max_age_s=offers_max_age_s)
+        self.offers = Offers(usable, interval_s=offers_interval_s, max_age_s=offers_max_age_s, clock=clock)
         self._asking: asyncio.Task[None] | None = None
 
     @classmethod

@@ -1,0 +1,114 @@
+"""What providers offer is asked in the background, and an old answer counts until it is too old."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from orchestration.service.providers import offers as module
+from orchestration.service.providers.offers import Offers, rents
+from orchestration.service.providers.registry import ProviderRegistry
+from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
+from tests.support.placing import Cloud
+from tests.support.stores import FakeClock, eventually
+
+
+def cloud(name: str = "cloud") -> Cloud:
+    made = Cloud(name)
+    made.offer("m1", 2.0)
+    return made
+
+
+def ids(offers: Offers, name: str = "cloud") -> list[str]:
+    return [item.provider_resource_id for item in offers.of(name).resources]
+
+
+async def test_nothing_is_known_before_the_first_answer() -> None:
+    offers = Offers([cloud()], clock=FakeClock(1000.0))
+    assert offers.unknown_reason("cloud") == "provider cloud has not told yet what it offers"
+    await offers.refresh()
+    assert (offers.unknown_reason("cloud"), ids(offers), offers.of("cloud").asked_at) == ("", ["m1"], 1000.0)
+
+
+async def test_the_last_good_answer_counts_while_the_provider_fails() -> None:
+    provider = cloud()
+    offers = Offers([provider])
+    await offers.refresh()
+    provider.unreachable = "the market is closed"
+    await offers.refresh()
+    assert (offers.unknown_reason("cloud"), ids(offers)) == ("", ["m1"])
+
+
+async def test_an_answer_that_is_too_old_does_not_count_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = cloud()
+    offers = Offers([provider], max_age_s=600)
+    await offers.refresh()
+    provider.unreachable = "the market is closed"
+    await offers.refresh()
+    now = module.time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + 700)
+    assert offers.unknown_reason("cloud") == (
+        "provider cloud has not told what it offers for 700 s: the market is closed"
+    )
+    provider.unreachable = ""
+    await offers.refresh()
+    assert offers.unknown_reason("cloud") == ""
+
+
+async def test_one_that_never_answered_is_told_with_its_error() -> None:
+    provider = cloud()
+    provider.unreachable = "no route"
+    offers = Offers([provider])
+    await offers.refresh()
+    assert offers.unknown_reason("cloud") == "provider cloud has not told yet what it offers: no route"
+
+
+class Broken(Cloud):
+    """Fails with what no provider should raise."""
+
+    async def list_resources(self) -> tuple[()]:
+        """Raises."""
+        raise KeyError("secret")
+
+
+class Silent(Cloud):
+    """Never answers."""
+
+    async def list_resources(self) -> tuple[()]:
+        """Waits."""
+        await asyncio.Event().wait()
+        return ()
+
+
+async def test_one_that_fails_or_hangs_does_not_keep_the_others_from_being_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TIME_LIMIT_S", 0.2)
+    offers = Offers([Broken("broken"), cloud(), Silent("silent")])
+    await offers.refresh()
+    assert ids(offers) == ["m1"]
+    assert "did not answer within 0.2 s" in offers.unknown_reason("silent")
+    assert "secret" not in offers.unknown_reason("broken")
+    assert offers.unknown_reason("broken") != ""
+
+
+async def test_a_registry_asks_from_its_start_and_at_once_when_it_is_told_to() -> None:
+    provider = cloud()
+    registry = ProviderRegistry({"cloud": provider}, offers_interval_s=3600)
+    await registry.start()
+    await eventually(lambda: ids(registry.offers) == ["m1"])
+    provider.offer("m2", 1.0)
+    registry.offers.refresh_soon()
+    await eventually(lambda: ids(registry.offers) == ["m1", "m2"])
+    await registry.close()
+
+
+def test_only_those_that_rent_are_asked() -> None:
+    marketplace = KNOWN["nosana"]
+    assert rents(marketplace)
+    assert not rents(replace(marketplace, places_on_nodes=True))
+    assert not rents(replace(marketplace, kind="local"))
+    registry = ProviderRegistry({"nosana": UnconfiguredProvider("nosana", marketplace)})
+    assert registry.offers.of("nosana").resources == ()
