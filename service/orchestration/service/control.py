@@ -20,6 +20,7 @@ from orchestration.service.controllers.leaving import Leaver
 from orchestration.service.controllers.manager import ControllerManager
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
 from orchestration.service.controllers.owner import is_dead
+from orchestration.service.controllers.probing import Prober
 from orchestration.service.controllers.reaper import Reaper
 from orchestration.service.controllers.replicas import ReplicaController
 from orchestration.service.controllers.shards import ShardLeases
@@ -140,18 +141,18 @@ def _replica_controller(parts: Parts, shards: ShardLeases, transitions: Transiti
     settings, store, providers = parts.settings, parts.store, parts.providers
     backoff = Backoff(settings.backoff_initial_s, settings.backoff_max_s)
     views = PoolViews(store.index, providers)
+    ender = Ender(transitions, providers, parts.collector, backoff)
     health = HealthMonitor(parts.session, timeout_s=settings.probe_timeout_s, interval_s=settings.probe_interval_s)
     return ReplicaController(
         store.index,
         shards,
         transitions,
         Starter(transitions, views, providers, store.installation_id, backoff),
-        Ender(transitions, providers, parts.collector, backoff),
+        ender,
         Leaver(transitions, health, parts.collector),
-        health,
+        Prober(transitions, ender, health, failures=settings.probe_failures),
         parts.collector,
         providers,
-        probe_failures=settings.probe_failures,
     )
 
 

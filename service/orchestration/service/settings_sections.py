@@ -173,7 +173,9 @@ class ControlSettings(_Section):
     )
     probe_interval_s: Seconds = Field(default=5.0, description="Pause between two health probes of a ready replica.")
     probe_timeout_s: Seconds = Field(default=3.0, description="How long a replica may take to answer a probe.")
-    probe_failures: Count = Field(default=3, description="Failed probes in a row after which a replica is replaced.")
+    probe_failures: Count = Field(
+        default=3, description="Failed probes in a row that make a replica unhealthy; twice as many replace it."
+    )
     backoff_initial_s: Seconds = Field(
         default=1.0, description="Pause before the first new attempt; doubles each time."
     )

@@ -230,7 +230,14 @@ class Replica(Record):
     provider_instance_id: str = ""
     endpoint: str = ""
     health_path: str = ""
-    """Where this attempt's engine is probed: the deployment's configuration may have changed since it was started."""
+    """Where this attempt's engine is probed: the deployment's configuration may have changed since it was started.
+    So it is with the three fields that follow."""
+    models_path: str = ""
+    """Where this attempt's engine lists its models; empty: it is not asked for them."""
+    served_model: str = ""
+    """The model that must be listed there."""
+    startup_timeout_s: float = 0.0
+    """How long this attempt may take to become ready."""
     gpu_count: int = 0
     resource_id: str = ""
     """What the provider offers that the attempt runs on; empty where it runs on a node."""

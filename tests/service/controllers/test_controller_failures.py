@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.service.controllers.replicas import DESCRIBE_INTERVAL_S
+from orchestration.service.controllers.probing import DESCRIBE_INTERVAL_S
 from tests.support.gateway import eventually, running_gateway
 
 

@@ -14,6 +14,8 @@ from orchestration.store.records import Deployment, Replica, ReplicaState
 
 log = structlog.get_logger(__name__)
 
+COMPLETED = "COMPLETED"
+"""Reason of a replica that ended well and is not wanted again."""
 LAST_LINES = 5
 """Lines of a failed attempt that are told in its message."""
 _MAX_TEXT = 2000
@@ -65,13 +67,31 @@ class Ender:
             endpoint="",
         )
 
+    async def completed(self, replica: Replica, message: str) -> Replica:
+        """Write down that the replica has done its work: no failure, and nothing to start again."""
+        provider = self._providers.get(replica.provider)
+        await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
+        return await self._transitions.change(
+            replica,
+            "REPLICA_COMPLETED",
+            message,
+            state=ReplicaState.TERMINATED,
+            reason=COMPLETED,
+            message=message,
+            exit_code=0,
+            failures=0,
+            retry_at=0.0,
+            endpoint="",
+        )
+
     async def _with_last_lines(self, replica: Replica, message: str) -> str:
-        if not replica.instance_name:
-            return message
+        if not replica.provider_instance_id:
+            return message  # nothing ran: the last lines are those of an earlier attempt
         provider = self._providers.get(replica.provider)
         await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
         try:
-            lines = await self._collector.last_lines(replica.deployment_id, replica.id, LAST_LINES)
+            since = replica.placed_at if replica.attempt > 1 else None
+            lines = await self._collector.last_lines(replica.deployment_id, replica.id, LAST_LINES, since=since)
         except LogStoreError as error:  # a full disk must not keep the replica from being replaced
             log.warning("last lines cannot be read", replica_id=replica.id, error=str(error))
             return message

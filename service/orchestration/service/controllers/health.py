@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from orchestration.service.engines.readiness import ProbeResult, probe
+from orchestration.service.engines.readiness import ProbeResult, ServedModel, probe, probe_model
+
+MODEL_EVERY = 3
+"""Of so many probes of an engine that answers, one also asks for its model."""
 
 
 @dataclass(slots=True)
 class _Record:
     failures: int = 0
     probed_at: float = 0.0
+    until_model: int = 0
+    """Good probes left until the model is asked for again."""
 
 
 def probe_session() -> aiohttp.ClientSession:
@@ -34,12 +39,18 @@ class HealthMonitor:
         record = self._records.get(replica_id)
         return record is None or now - record.probed_at >= self._interval_s or record.failures > 0
 
-    async def ask(self, replica_id: str, endpoint: str, health_path: str, now: float) -> ProbeResult:
-        """Probe the engine once."""
+    async def ask(
+        self, replica_id: str, endpoint: str, health_path: str, now: float, model: ServedModel | None = None
+    ) -> ProbeResult:
+        """Probe the engine once; for its model, too, at first, after a failure, and now and then."""
         result = await probe(self._session, endpoint, health_path, self._timeout_s)
         record = self._records.setdefault(replica_id, _Record())
+        if result.ready and model is not None and record.until_model == 0:
+            result = await probe_model(self._session, endpoint, model, self._timeout_s)
+            record.until_model = MODEL_EVERY
         record.probed_at = now
         record.failures = 0 if result.ready else record.failures + 1
+        record.until_model = max(0, record.until_model - 1) if result.ready else 0
         return result
 
     def failures(self, replica_id: str) -> int:

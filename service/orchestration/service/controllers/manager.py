@@ -143,7 +143,7 @@ class ControllerManager:
             return True
         self._deployment_of[replica.id] = replica.deployment_id
         self._deployments.add(replica.deployment_id)
-        return not replica.instance_name and replica.state is ReplicaState.FAILED
+        return not replica.instance_name and replica.state in {ReplicaState.FAILED, ReplicaState.TERMINATED}
 
     async def close(self) -> None:
         """Stop all work; what is under way is taken up again after the next start."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from orchestration.service.controllers.failing import Ender
-from orchestration.service.controllers.health import HealthMonitor
 from orchestration.service.controllers.leaving import Leaver
+from orchestration.service.controllers.probing import FIRST_PROBE_S, Prober
 from orchestration.service.controllers.shards import ShardLeases
 from orchestration.service.controllers.starting import WAIT_FOR_ROOM_S, Rejected, Starter
 from orchestration.service.controllers.transitions import Transitions
-from orchestration.service.engines.base import EnginePlan
 from orchestration.service.logs.collector import LogCollector
-from orchestration.service.providers.base import Instance, InstanceState
+from orchestration.service.providers.base import Instance, InstanceState, ProviderError
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.store.index import Index
 from orchestration.store.records import Deployment, Node, NodeState, Replica, ReplicaState
 
-DESCRIBE_INTERVAL_S = 1.0
-"""How often a running instance is looked at: a process that ended is noticed within this time."""
-_FIRST_PROBE_S = 0.05
-_SLOWEST_PROBE_S = 2.0
+log = structlog.get_logger(__name__)
+
+_PROVIDER_RETRY_S = 2.0
+"""Pause before a provider that could not answer is asked again, unless it says when."""
 _LOST = {NodeState.LOST, NodeState.FAILED, NodeState.TERMINATED}
 
 
@@ -36,11 +36,9 @@ class ReplicaController:
         starter: Starter,
         ender: Ender,
         leaver: Leaver,
-        health: HealthMonitor,
+        prober: Prober,
         collector: LogCollector,
         providers: ProviderRegistry,
-        *,
-        probe_failures: int,
     ) -> None:
         self._index = index
         self._shards = shards
@@ -48,28 +46,48 @@ class ReplicaController:
         self._starter = starter
         self._ender = ender
         self._leaver = leaver
-        self._health = health
+        self._prober = prober
         self._collector = collector
         self._providers = providers
-        self._probe_failures = probe_failures
         self._clock: Callable[[], float] = transitions.clock
+        self._held: dict[str, tuple[str, str]] = {}
+        """By replica, the provider and the name of the instance that its row names, for when the row is gone."""
 
     async def step(self, replica_id: str) -> float | None:
         """Take the replica one step on; gives the seconds after which to look again."""
         replica = self._index.get(Replica, replica_id)
-        if replica is None:
-            self._health.forget(replica_id)
-            self._starter.forget(replica_id)
-            return None
-        deployment = self._index.get(Deployment, replica.deployment_id)
-        if deployment is None:
-            return None
-        if self._shards.lease_for(replica.deployment_id) is None:
-            await self._let_go(replica)
-            return None
+        try:
+            if replica is None:
+                return await self._forget(replica_id)
+            deployment = self._index.get(Deployment, replica.deployment_id)
+            if deployment is None:
+                return None
+            if self._shards.lease_for(replica.deployment_id) is None:
+                return await self._let_go(replica)
+            return await self._next(replica, deployment)
+        except ProviderError as error:
+            # Nothing is given up for it: what runs goes on running, and the work goes on when it answers again.
+            delay = error.retry_after_s or _PROVIDER_RETRY_S
+            log.warning("the provider does not answer", replica_id=replica_id, error=error.message, retry_in_s=delay)
+            return delay
+
+    async def _forget(self, replica_id: str) -> None:
+        """The row is gone; if it went with its instance still there, as with a purge, that instance goes too."""
+        provider_name, instance_name = self._held.get(replica_id, ("", ""))
+        if instance_name:
+            await self._collector.stop(instance_name)
+            await self._providers.get(provider_name).delete(instance_name)
+        self._held.pop(replica_id, None)
+        self._prober.forget(replica_id)
+        self._starter.forget(replica_id)
+
+    async def _next(self, replica: Replica, deployment: Deployment) -> float | None:
         node = self._lost_node(replica)
         if node is not None:
+            self._held.pop(replica.id, None)
             return await self._leaver.leave(replica, node)
+        if replica.instance_name:
+            self._held[replica.id] = (replica.provider, replica.instance_name)
         match replica.state:
             case ReplicaState.PENDING:
                 return await self._start(replica, deployment)
@@ -77,14 +95,21 @@ class ReplicaController:
                 return await self._provision(replica, deployment)
             case ReplicaState.STARTING | ReplicaState.READY | ReplicaState.UNHEALTHY:
                 return await self._watch(replica, deployment)
-            case ReplicaState.FAILED:
+            case ReplicaState.FAILED | ReplicaState.TERMINATED:
                 return await self._retry(replica, deployment)
-            case ReplicaState.TERMINATING | ReplicaState.TERMINATED:
-                return await self._ender.finish(replica)
+            case ReplicaState.TERMINATING:
+                return await self._end(replica)
+
+    async def _end(self, replica: Replica) -> float | None:
+        delay = await self._ender.finish(replica)
+        if delay is None:
+            self._held.pop(replica.id, None)
+        return delay
 
     async def _let_go(self, replica: Replica) -> None:
         """Leave the replica to the gateway that holds its lease: what is remembered of it would be out of date."""
-        self._health.forget(replica.id)
+        self._held.pop(replica.id, None)
+        self._prober.forget(replica.id)
         self._starter.forget(replica.id)
         await self._collector.stop(replica.instance_name)
 
@@ -109,17 +134,16 @@ class ReplicaController:
     async def _provision(self, replica: Replica, deployment: Deployment) -> float | None:
         if replica.generation != deployment.generation:
             return None
-        self._health.forget(replica.id)
+        self._held[replica.id] = (replica.provider, replica.instance_name)
+        self._prober.forget(replica.id)
         outcome = await self._starter.provision(replica, deployment)
         match outcome:
-            case Rejected():
-                await self._ender.attempt_failed(
-                    replica, deployment, outcome.reason, outcome.message, for_good=outcome.for_good
-                )
+            case Rejected(reason=reason, message=message, for_good=for_good):
+                await self._ender.attempt_failed(replica, deployment, reason, message, for_good=for_good)
                 return 0.0
             case Replica():
                 self._follow(outcome)
-                return _FIRST_PROBE_S
+                return FIRST_PROBE_S
             case _:
                 return outcome
 
@@ -130,73 +154,40 @@ class ReplicaController:
     async def _watch(self, replica: Replica, deployment: Deployment) -> float | None:
         """Look at the instance, then at the engine in it."""
         self._follow(replica)
-        instance = await self._providers.get(replica.provider).describe(replica.instance_name)
+        try:
+            instance = await self._providers.get(replica.provider).describe(replica.instance_name)
+        except ProviderError:
+            await self._prober.probe(replica, deployment, may_fail=False)
+            raise
         if instance is None:
-            await self._fail(replica, deployment, "INSTANCE_LOST", "its instance is gone")
+            return await self._prober.fail(replica, deployment, "INSTANCE_LOST", "its instance is gone")
+        match instance.state:
+            case InstanceState.EXITED | InstanceState.FAILED | InstanceState.STOPPING:
+                return await self._ended(replica, deployment, instance)
+            case InstanceState.PENDING:
+                text = "the provider has not started its instance" + (
+                    f": {instance.message}" if instance.message else ""
+                )
+                return await self._prober.not_ready(replica, deployment, text, reason="INSTANCE_NOT_STARTED")
+            case InstanceState.RUNNING:
+                return await self._prober.probe(await self._note(replica, instance), deployment)
+
+    async def _ended(self, replica: Replica, deployment: Deployment, instance: Instance) -> float:
+        reason, text = _how_it_ended(instance)
+        if instance.exit_code == 0 and _has_done_its_work(deployment):
+            self._prober.forget(replica.id)
+            await self._ender.completed(replica, text)
             return 0.0
-        if instance.state in {InstanceState.EXITED, InstanceState.FAILED, InstanceState.STOPPING}:
-            text = instance.message or _how_it_ended(instance)
-            await self._fail(replica, deployment, instance.reason or "EXITED", text, instance.exit_code)
-            return 0.0
+        return await self._prober.fail(replica, deployment, reason, text, instance.exit_code)
+
+    async def _note(self, replica: Replica, instance: Instance) -> Replica:
+        """What became known of the instance since it was asked for: where it answers, and when it began to run."""
+        changes: dict[str, object] = {}
         if instance.endpoint and instance.endpoint != replica.endpoint:
-            replica = await self._transitions.note(replica, endpoint=instance.endpoint)
-        return await self._probe(replica, deployment, engine_plan(deployment))
-
-    async def _fail(
-        self, replica: Replica, deployment: Deployment, reason: str, text: str, exit_code: int | None = None
-    ) -> None:
-        self._health.forget(replica.id)
-        await self._ender.attempt_failed(replica, deployment, reason, text, exit_code=exit_code)
-
-    async def _probe(self, replica: Replica, deployment: Deployment, plan: EnginePlan) -> float | None:
-        now = self._clock()
-        if replica.state is ReplicaState.READY and not self._health.due(replica.id, now):
-            return DESCRIBE_INTERVAL_S
-        if not replica.endpoint:
-            return await self._not_ready(replica, deployment, plan, "it has no endpoint yet")
-        result = await self._health.ask(replica.id, replica.endpoint, replica.health_path, now)
-        if result.ready:
-            if replica.state is not ReplicaState.READY:
-                await self._ready(replica)
-            return DESCRIBE_INTERVAL_S
-        if replica.state is ReplicaState.STARTING:
-            return await self._not_ready(replica, deployment, plan, result.message)
-        return await self._not_alive(replica, deployment, result.message)
-
-    async def _ready(self, replica: Replica) -> None:
-        now = self._clock()
-        back = replica.state is ReplicaState.UNHEALTHY
-        text = "answers again" if back else f"is ready {now - replica.started_at:.1f} s after its start"
-        ready_at = replica.ready_at if back else now
-        await self._transitions.change(
-            replica, "REPLICA_READY", text, state=ReplicaState.READY, ready_at=ready_at, reason="", message=""
-        )
-
-    async def _not_ready(self, replica: Replica, deployment: Deployment, plan: EnginePlan, message: str) -> float:
-        elapsed = self._clock() - replica.started_at
-        if elapsed > plan.startup_timeout_s:
-            text = f"the engine was not ready within {plan.startup_timeout_s:g} s: {message}"
-            await self._fail(replica, deployment, "STARTUP_TIMEOUT", text)
-            return 0.0
-        return min(_SLOWEST_PROBE_S, max(_FIRST_PROBE_S, elapsed / 10))
-
-    async def _not_alive(self, replica: Replica, deployment: Deployment, message: str) -> float:
-        failures = self._health.failures(replica.id)
-        if replica.state is ReplicaState.READY and failures >= self._probe_failures:
-            text = f"no longer answers: {message}"
-            await self._transitions.change(
-                replica,
-                "REPLICA_UNHEALTHY",
-                text,
-                kind="WARNING",
-                state=ReplicaState.UNHEALTHY,
-                reason="PROBE_FAILED",
-                message=text,
-            )
-        elif failures >= 2 * self._probe_failures:
-            await self._fail(replica, deployment, "LIVENESS_FAILED", f"has not answered {failures} probes: {message}")
-            return 0.0
-        return DESCRIBE_INTERVAL_S
+            changes["endpoint"] = instance.endpoint
+        if replica.state is ReplicaState.STARTING and instance.started_at > replica.started_at:
+            changes["started_at"] = min(instance.started_at, self._clock())
+        return await self._transitions.note(replica, **changes)
 
     async def _retry(self, replica: Replica, deployment: Deployment) -> float | None:
         """Clear what the failed attempt left, and try again when it is time."""
@@ -210,7 +201,20 @@ class ReplicaController:
         return await self._start(replica, deployment)
 
 
-def _how_it_ended(instance: Instance) -> str:
+def _has_done_its_work(deployment: Deployment) -> bool:
+    """Whether an engine that exits with 0 is meant to."""
+    return deployment.workload_type == "batch" and deployment.restart_condition != "ALWAYS"
+
+
+def _how_it_ended(instance: Instance) -> tuple[str, str]:
+    """Reason and sentence."""
+    if instance.state is InstanceState.STOPPING:
+        return "INSTANCE_STOPPED", instance.message or "its instance is being ended, and not by this gateway"
+    reason = instance.reason or "EXITED"
+    if instance.message:
+        return reason, instance.message
     if instance.signal:
-        return f"the engine was ended by signal {instance.signal}"
-    return f"the engine exited with code {instance.exit_code}"
+        return reason, f"the engine was ended by signal {instance.signal}"
+    if instance.exit_code is not None:
+        return reason, f"the engine exited with code {instance.exit_code}"
+    return reason, "the engine has ended, and its provider does not say how"

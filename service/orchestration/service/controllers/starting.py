@@ -17,6 +17,7 @@ from orchestration.service.engines.local_command import resolve_local_command
 from orchestration.service.providers.base import (
     CapacityError,
     Instance,
+    InstanceConflictError,
     InstanceRejectedError,
     InstanceSpec,
     ProviderError,
@@ -24,13 +25,14 @@ from orchestration.service.providers.base import (
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.service.usecases.pool_views import PoolViews
-from orchestration.store.records import Deployment, NodeState, Pool, Replica, ReplicaState
+from orchestration.store.records import Deployment, Pool, Replica, ReplicaState
 from orchestration.store.transaction import Transaction
 
 WAIT_FOR_ROOM_S = 15.0
 """How long a replica without a place waits when nothing that it waits for is heard of."""
 TOO_EXPENSIVE = "PRICE_CAP_EXCEEDED"
-_GONE = {NodeState.LOST, NodeState.FAILED, NodeState.TERMINATED}
+WAIT_FOR_PROVIDER_S = 10.0
+"""Longest pause between two questions to a provider that cannot do now what it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,6 @@ class Starter:
         pool = self._views.pool(replica.pool_id)
         if pool is None:
             return Rejected("POOL_NOT_FOUND", f"pool {replica.pool_id!r} does not exist any more")
-        node = self._views.node(replica.node_id) if replica.node_id else None
-        if node is not None and node.state in _GONE and not node.managed:
-            return Rejected("NODE_LOST", f"node {node.hostname or node.id} is {node.state}", for_good=False)
         plan = engine_plan(deployment)
         try:
             provider = self._providers.get(replica.provider)
@@ -132,11 +131,14 @@ class Starter:
             instance = await provider.create(self._spec(replica, deployment, pool, plan))
         except InstanceRejectedError as error:
             return Rejected(error.reason, error.message)
+        except InstanceConflictError as error:
+            return Rejected(error.reason, error.message, for_good=False)
         except CapacityError as error:
             return await self._release(replica, error)
         except ProviderError as error:
-            await self._transitions.note(replica, reason=error.reason, message=error.message)
-            return error.retry_after_s or self._wait(replica)
+            await self._tell(replica, error)
+            # Nothing tells when the provider is well again: it is asked often enough that little time is lost.
+            return error.retry_after_s or min(WAIT_FOR_PROVIDER_S, self._wait(replica))
         outcome = await self._started(replica, instance, plan)
         if isinstance(outcome, Rejected):
             self._chooser.refused(replica)
@@ -144,6 +146,15 @@ class Starter:
         else:
             self.forget(replica.id)
         return outcome
+
+    async def _tell(self, replica: Replica, error: ProviderError) -> None:
+        """Say why the instance cannot be had now; an event only when it is another reason than before."""
+        if replica.reason == error.reason:
+            await self._transitions.note(replica, message=error.message)
+            return
+        text = f"cannot be started now: {error.message}"
+        fields = {"reason": error.reason, "message": error.message}
+        await self._transitions.change(replica, "REPLICA_WAITING", text, kind="WARNING", **fields)
 
     def _wait(self, replica: Replica) -> float:
         self._refused[replica.id] = self._refused.get(replica.id, 0) + 1
@@ -194,6 +205,9 @@ class Starter:
                 state=ReplicaState.STARTING,
                 endpoint=instance.endpoint,
                 health_path=plan.health_path,
+                models_path=plan.models_path,
+                served_model=plan.served_model,
+                startup_timeout_s=plan.startup_timeout_s,
                 started_at=instance.started_at or now,
                 reason="",
                 message="",

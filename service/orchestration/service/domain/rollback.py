@@ -67,8 +67,7 @@ def failure(
         return None
     current = [replica for replica in replicas if replica.generation == deployment.generation]
     for replica in current:
-        # Work that ended well is done, not failed.
-        if gave_up(replica) and not (deployment.workload_type == "batch" and replica.exit_code == 0):
+        if gave_up(replica):
             return Failure(replica, replica.reason, replica.message)
     for replica in current:
         waited = now - max(_waits_since(replica), since)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestration.store.records import Deployment, DesiredState, Replica, ReplicaState
 
 _WORTH = (
+    ReplicaState.TERMINATED,
     ReplicaState.FAILED,
     ReplicaState.UNHEALTHY,
     ReplicaState.PENDING,

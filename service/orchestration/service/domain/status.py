@@ -30,18 +30,24 @@ def can_roll_back(deployment: Deployment) -> bool:
     return deployment.stable_generation not in {0, deployment.generation}
 
 
+def completed(replica: Replica) -> bool:
+    """Whether the replica has done its work (a batch) and is not started again."""
+    return replica.state is ReplicaState.TERMINATED
+
+
 def serving(replicas: Sequence[Replica]) -> list[Replica]:
     """The replicas whose engine answers."""
     return [replica for replica in replicas if replica.state is ReplicaState.READY]
 
 
 def is_complete(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
-    """Whether the wanted replicas are there and ready, and none of another generation.
+    """Whether the wanted replicas are there and ready or have done their work, and none is of another generation.
 
     More than are wanted do not count against it: they are being ended, and nothing is missing meanwhile.
     """
     current = [replica for replica in replicas if replica.generation == deployment.generation]
-    return len(current) == len(replicas) and len(serving(current)) >= deployment.replicas
+    good = len(serving(current)) + sum(map(completed, current))
+    return len(current) == len(replicas) and good >= deployment.replicas
 
 
 def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> DeploymentStatus:
@@ -49,7 +55,8 @@ def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> De
     if deployment.desired is DesiredState.STOPPED:
         return DeploymentStatus.TERMINATING if replicas else DeploymentStatus.STOPPED
     if is_complete(deployment, replicas):
-        return DeploymentStatus.RUNNING
+        done = replicas and all(map(completed, replicas))
+        return DeploymentStatus.STOPPED if done else DeploymentStatus.RUNNING
     ready = len(serving(replicas))
     given_up, current = _given_up(deployment, replicas)
     if given_up and given_up == current and current >= deployment.replicas and not ready:

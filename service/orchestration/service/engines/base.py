@@ -47,7 +47,12 @@ class EnginePlan:
     stop_grace_s: float
     install_hint: str
     readiness: str = "http"
-    """``http``: a 2xx of `health_path` means ready; ``ollama``: that the model is there, too."""
+    """``http``: a 2xx of `health_path` means ready; ``ollama``: that the model is there, too; ``openai_models``:
+    ready needs `served_model` to be listed at `models_path` besides."""
+    models_path: str = ""
+    """Where the models that are served are listed; empty: the engine is not asked for them."""
+    served_model: str = ""
+    """The name that must be listed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

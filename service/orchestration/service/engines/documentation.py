@@ -20,6 +20,11 @@ form that the engine cannot load are refused when the deployment is made, each w
 
 This page is made from the table: `python -m orchestration.service.engines.documentation > docs/engines.md`.
 
+Where the section of an engine says that its model is asked for, ready also needs that `GET` of that path lists the
+name, and every third probe of a ready replica asks again: a replica whose model is gone is replaced like one that does
+not answer. An answer that does not tell (401, 403, 404 and any other 4xx, or no list of models) counts as served, as
+does a name that `args` sets.
+
 A model is one of {ACCEPTED}. Numbers may be written with or without a point: `8080.0` is 8080.
 """
 _COMMON = """\
@@ -64,6 +69,9 @@ def _section(engine: Engine) -> str:
         f"- Image: {images or 'none; give `image` to providers that run containers'}",
         f"- Not installed: {engine.install_hint}",
     ]
+    if engine.served_name_key:
+        asked = f"{engine.openai_path}/models"
+        lines.append(f"- Asked for its model: {_code(asked)} must list `{engine.served_name_key}`")
     if engine.own_flags:
         lines.append(f"- Sets itself: {', '.join(map(_code, engine.own_flags))}")
     if engine.own_variables:

@@ -136,4 +136,7 @@ INFINITY = Engine(
     ready_means="the model is loaded and warm: the server starts only then",
     defaults=_infinity_defaults,
     own_flags=("--host", "--port", "--model-id", "--url-prefix"),
+    readiness="openai_models",
+    served_name_key="served_model_name",
+    served_name_flags=("--served-model-name",),
 )

@@ -76,3 +76,8 @@ class Engine:
     notes: str = ""
     """What the documentation has to say besides."""
     readiness: str = "http"
+    """See `EnginePlan.readiness`."""
+    served_name_key: str = ""
+    """With ``openai_models``: the key that holds the name in OpenAI requests."""
+    served_name_flags: tuple[str, ...] = ()
+    """Flags by which ``configuration.args`` may give another name; which one holds is then not known here."""

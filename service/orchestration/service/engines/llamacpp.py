@@ -106,6 +106,9 @@ LLAMACPP = Engine(
         *("-hf", "-hfr", "--hf-repo"),
     ),
     takes_tag=True,
+    readiness="openai_models",
+    served_name_key="alias",
+    served_name_flags=("-a", "--alias"),
     notes="Where `llama-server` is not installed and the `xllamacpp` package is, the local provider runs the server of "
     "that package. It takes the keys below and files only; `args` may hold no other flags then.\n\n"
     'In the default image the program is not on the path: give `"command": ["/app/llama-server"]` to providers of '

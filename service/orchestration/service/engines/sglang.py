@@ -98,5 +98,8 @@ SGLANG = Engine(
     ready_means="the model is loaded and has generated a token",
     defaults=_defaults,
     gpu_key="tensor_parallel_size",
+    readiness="openai_models",
+    served_name_key="served_model_name",
+    served_name_flags=("--served-model-name",),
     own_flags=("--host", "--port", "--model-path", "--model", "--enable-metrics", "--is-embedding"),
 )

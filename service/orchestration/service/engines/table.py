@@ -53,6 +53,7 @@ def plan(request: EngineRequest) -> EnginePlan:
         raise EngineConfigurationError(issues)
     settings = {**engine.defaults(request), **settings}
     port = settings.get("port", 0)
+    served_model = _served_model(engine, settings)
     return EnginePlan(
         engine=engine.name,
         command=_command(engine, request, settings),
@@ -71,6 +72,8 @@ def plan(request: EngineRequest) -> EnginePlan:
         stop_grace_s=_seconds(settings, "stop_grace_seconds", engine.stop_grace_s),
         install_hint=engine.install_hint,
         readiness=engine.readiness,
+        models_path=f"{engine.openai_path}/models" if served_model else "",
+        served_model=served_model,
     )
 
 
@@ -81,6 +84,16 @@ def _command(engine: Engine, request: EngineRequest, settings: Settings) -> tupl
     flags = tuple(word for key in engine.keys if key.name in settings for word in key.to_arguments(settings[key.name]))
     args = settings.get("args", ())
     return (*executable, *engine.arguments(request, settings), *flags, *(args if isinstance(args, tuple) else ()))
+
+
+def _served_model(engine: Engine, settings: Settings) -> str:
+    """The name under which the engine lists its model; empty when that is not certain."""
+    name = settings.get(engine.served_name_key, "")
+    args = settings.get("args", ())
+    words = args if isinstance(args, tuple) else ()
+    renamed = any(word.split("=", 1)[0] in engine.served_name_flags for word in words)
+    # A comma separates several names in newer releases of llama.cpp, and is part of the name elsewhere.
+    return name if isinstance(name, str) and not renamed and "," not in name else ""
 
 
 def _environment(engine: Engine, request: EngineRequest, settings: Settings) -> Mapping[str, str]:

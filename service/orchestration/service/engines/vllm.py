@@ -106,6 +106,9 @@ VLLM = Engine(
     ready_means="the model is loaded: the port opens only then",
     defaults=_defaults,
     gpu_key="tensor_parallel_size",
+    readiness="openai_models",
+    served_name_key="served_model_name",
+    served_name_flags=("--served-model-name",),
     notes="Models in S3 or GCS need the `runai` extra of vLLM.",
     own_flags=("--host", "--port", "--model", "--runner"),
 )

@@ -73,9 +73,9 @@ class LogCollector:
             task.cancel()
             await asyncio.wait({task})
 
-    async def last_lines(self, deployment_id: str, replica_id: str, n: int) -> list[str]:
-        """The last ``n`` messages of a replica, oldest first. Raises `LogStoreError`."""
-        lines = await self._store.tail(deployment_id, n, replica_id=replica_id, since=None)
+    async def last_lines(self, deployment_id: str, replica_id: str, n: int, *, since: float | None = None) -> list[str]:
+        """The last ``n`` messages of a replica since then (Unix seconds), oldest first. Raises `LogStoreError`."""
+        lines = await self._store.tail(deployment_id, n, replica_id=replica_id, since=since)
         return [line.message for line in lines]
 
     async def close(self) -> None:

@@ -189,6 +189,16 @@ class CapacityError(ProviderError):
         super().__init__(reason, message, retryable=True)
 
 
+class InstanceConflictError(ProviderError):
+    """Somebody else holds what the instance must have, such as its port: it can run once they are gone, if ever.
+
+    Asking again counts as another attempt, so that a stranger who stays is not waited for without end.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message, retryable=True)
+
+
 class InstanceRejectedError(ProviderError):
     """The instance can never run as described, however often it is tried (engine not installed, say)."""
 
@@ -224,8 +234,8 @@ class Provider(Protocol):
     async def create(self, spec: InstanceSpec) -> Instance:
         """Start the instance, or return the one of this name that exists already, whatever its state.
 
-        Raises `CapacityError`, `InstanceRejectedError`, `ProviderUnavailableError`. After any other failure, or
-        cancellation, the effect is unknown: ask `describe` before creating again.
+        Raises `CapacityError`, `InstanceConflictError`, `InstanceRejectedError`, `ProviderUnavailableError`. After any
+        other failure, or cancellation, the effect is unknown: ask `describe` before creating again.
         """
         ...
 

@@ -206,8 +206,9 @@ async def _run_now(tx: Transaction, current: Deployment) -> Model | None:
 
 
 def _fresh(replicas: Sequence[Replica], now: float) -> list[Replica]:
-    """Replicas that were given up, with a fresh budget; an instance that is left is cleared first as always."""
-    return [replace(replica, failures=0, retry_at=now, state_changed_at=now) for replica in replicas]
+    """Replicas that were given up, or did their work, with a fresh budget; an instance that is left goes first."""
+    fields = {"state": ReplicaState.FAILED, "failures": 0, "retry_at": now, "state_changed_at": now}
+    return [replace(replica, **fields) for replica in replicas]  # type: ignore[arg-type]
 
 
 async def _load(tx: Transaction, deployment_id: str, expected_etag: str) -> Deployment:

@@ -49,7 +49,8 @@ def with_strategy(deployment: Deployment, strategy: pb.UpdateStrategy) -> Deploy
 
 def with_restart_policy(deployment: Deployment, policy: pb.RestartPolicy, defaults: RestartDefaults) -> Deployment:
     """The deployment with the restart policy that the request gives, defaults for what it leaves out."""
-    condition = policy.condition or pb.RestartPolicy.ALWAYS
+    batch = deployment.workload_type == "batch"
+    condition = policy.condition or (pb.RestartPolicy.ON_FAILURE if batch else pb.RestartPolicy.ALWAYS)
     return replace(
         deployment,
         restart_condition=pb.RestartPolicy.Condition.Name(condition),

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.service.providers.base import CapacityError, InstanceRejectedError, InstanceState, ProviderError
+from orchestration.service.providers.base import (
+    CapacityError,
+    InstanceConflictError,
+    InstanceRejectedError,
+    InstanceState,
+    ProviderError,
+)
 from orchestration.service.providers.local.environment import fill
 from tests.support.provider_conformance import read
 from tests.support.provider_local import LocalHarness, four_gpus, local_harness
@@ -82,7 +88,7 @@ async def test_what_can_never_run_is_refused(local: LocalHarness, changes: dict[
 async def test_a_port_of_a_stranger_is_refused_naming_it(local: LocalHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(InstanceRejectedError) as caught:
+        with pytest.raises(InstanceConflictError) as caught:
             await local.provider.create(local.spec("a", port=port))
     assert caught.value.reason == "PORT_IN_USE"
     assert f"port {port} on 127.0.0.1 is in use by process {os.getpid()} (" in caught.value.message
@@ -95,7 +101,7 @@ async def test_a_port_of_another_instance_is_refused_until_that_one_goes(local: 
     first = await local.provider.create(local.spec("a", engine_command("--ignore-term"), stop_grace_s=0.5))
     await ask(first)
     port = int(first.endpoint.rpartition(":")[2])
-    with pytest.raises(InstanceRejectedError, match=f"port {port} is in use by instance a"):
+    with pytest.raises(InstanceConflictError, match=f"port {port} is in use by instance a"):
         await local.provider.create(local.spec("b", port=port))
     await local.provider.delete("a")
     with pytest.raises(ProviderError, match=f"port {port} is in use by instance a, which is stopping") as caught:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import structlog
 
-from orchestration.service.providers.base import InstanceRejectedError, InstanceSpec, ProviderContext, ProviderError
+from orchestration.service.providers.base import (
+    InstanceConflictError,
+    InstanceRejectedError,
+    InstanceSpec,
+    ProviderContext,
+    ProviderError,
+)
 from orchestration.service.providers.local import environment, gpus, ports, processes
 from orchestration.service.providers.local.instances import View, look
 from orchestration.service.providers.local.launcher import launch
@@ -41,7 +47,12 @@ class Creator:
     def create(self, spec: InstanceSpec, on_start: Callable[[str, int], None]) -> View:
         """The instance of this name, started now unless it is there. ``on_start``: its name and supervisor's pid."""
         self._check(spec)
-        folder = InstanceFolder(self._root, spec.name)
+        try:
+            return self._create(InstanceFolder(self._root, spec.name), spec, on_start)
+        except OSError as error:  # a full disk, no more processes: nothing of the instance runs
+            raise ProviderError("START_FAILED", f"instance {spec.name}: {error}", retryable=True) from error
+
+    def _create(self, folder: InstanceFolder, spec: InstanceSpec, on_start: Callable[[str, int], None]) -> View:
         deadline = time.monotonic() + _WAIT_FOR_OTHER_S
         while time.monotonic() < deadline:
             lock = folder.lock(create=True)
@@ -93,12 +104,9 @@ class Creator:
             record, order = self._prepare(folder, spec)
             tags = {processes.OWNER_TAG: spec.owner, processes.INSTANCE_TAG: spec.name}
             pid = launch(folder.path, lock, tags, order)
-        except ProviderError:
+        except (ProviderError, OSError):
             folder.remove()
             raise
-        except OSError as error:  # a full disk, no more processes: nothing of the instance runs
-            folder.remove()
-            raise ProviderError("START_FAILED", f"instance {spec.name}: {error}", retryable=True) from error
         on_start(spec.name, pid)
         log.info("instance started", instance=spec.name, endpoint=record.endpoint, gpus=record.gpu_ids, supervisor=pid)
         started = look(folder)
@@ -158,7 +166,7 @@ class Creator:
                 retry_after_s=1.0,
             )
         if holder is not None:
-            raise InstanceRejectedError("PORT_IN_USE", f"port {wanted} is in use by instance {holder.folder.name}")
+            raise InstanceConflictError("PORT_IN_USE", f"port {wanted} is in use by instance {holder.folder.name}")
         ports.require_free(self._settings.host, wanted)
         return wanted
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestration.service.providers.base import CapacityError, InstanceRejectedError
+from orchestration.service.providers.base import CapacityError, InstanceConflictError, InstanceRejectedError
 
 # Below the ports that the kernel gives to outgoing connections (one of those could take the port while the engine
 # still loads), and below those that Kubernetes gives to services.
@@ -32,12 +32,15 @@ def free_port(host: str, taken: frozenset[int]) -> int:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises `InstanceRejectedError` when an engine could not listen on the port, saying who does where that shows."""
+    """Raises when an engine could not listen on the port, saying who does where that shows.
+
+    `InstanceConflictError` when it is in use, `InstanceRejectedError` when it could not be used anyhow.
+    """
     number = bind_error(host, port)
     if number is None:
         return
     if number == errno.EADDRINUSE:
-        raise InstanceRejectedError("PORT_IN_USE", f"port {port} on {host} is in use{_by_whom(port)}; choose another")
+        raise InstanceConflictError("PORT_IN_USE", f"port {port} on {host} is in use{_by_whom(port)}")
     if number == errno.EACCES:
         raise InstanceRejectedError("PORT_NOT_PERMITTED", f"port {port} needs privileges; choose one of 1024 to 65535")
     raise InstanceRejectedError("PORT_NOT_USABLE", f"port {port} on {host} cannot be used: {errno.errorcode[number]}")

@@ -1,4 +1,4 @@
-"""Costs, rollback, regions, offers, and whose child a change is of."""
+"""Costs, rollback, regions, offers, how an attempt is probed, and whose child a change is of."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def upgrade() -> None:
     _add("deployments", sa.Text(), "", "failed_reason", "failed_message")
     _add("deployments", sa.Text(), "", "requested_engine", "requested_inference_model")
     _add("deployments", sa.JSON(), "{}", "stable_template")
-    _add("replicas", sa.Text(), "", "resource_id", "pricing_model")
-    _add("replicas", DOUBLE, "0", "billed_from")
+    _add("replicas", sa.Text(), "", "resource_id", "pricing_model", "models_path", "served_model")
+    _add("replicas", DOUBLE, "0", "billed_from", "startup_timeout_s")
     _add("nodes", sa.Text(), "", "region")
     _add("changes", sa.Text(), "", "parent")
     op.create_table(
