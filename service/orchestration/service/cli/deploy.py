@@ -89,7 +89,9 @@ def _show(reply: DeployModelResponse, output: Output, *, validate_only: bool) ->
             reply.candidates,
             (
                 ("POOL ID", lambda candidate: candidate.pool_id),
-                ("NODE ID", lambda candidate: candidate.node_id or "-"),
+                ("NODE ID OR OFFER", lambda candidate: candidate.node_id or candidate.provider_resource_id or "-"),
+                ("GPU", lambda candidate: candidate.gpu_type or "-"),
+                ("PRICING", lambda candidate: candidate.pricing_model or "-"),
                 ("FITS", lambda candidate: "yes" if candidate.feasible else "no"),
                 ("PRICE/H", lambda candidate: price(candidate.price_per_hour)),
                 ("WHY", lambda candidate: candidate.message or candidate.reason),

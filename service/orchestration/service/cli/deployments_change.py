@@ -164,6 +164,7 @@ def show(deployment: Deployment, output: Output) -> None:
             ("engine", deployment.engine),
             ("pool", ", then ".join([deployment.pool_id, *deployment.fallback_pool_ids])),
             ("generation", deployment.generation),
+            ("cost", f"{deployment.cost_so_far:.4g} so far, {deployment.cost_per_hour:.4g} an hour"),
             ("created", clock(deployment.created_at)),
             ("etag", deployment.etag),
         ),

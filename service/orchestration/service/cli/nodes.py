@@ -55,6 +55,7 @@ def register(
     url: Annotated[str, typer.Option(help="Where it can be reached.")] = "",
     price: Annotated[float, typer.Option(help="Its price an hour.")] = 0.0,
     hostname: Annotated[str, typer.Option(help="Its host name.")] = "",
+    region: Annotated[str, typer.Option(help="Where it stands, as in the pool's regions.")] = "",
     incarnation: Annotated[int, typer.Option(help="Grows each time it starts anew.")] = 0,
     request_id: options.RequestId = "",
     server: options.Server = DEFAULT_SERVER,
@@ -77,6 +78,7 @@ def register(
         expose_url=url,
         price_per_hour=price,
         hostname=hostname,
+        region=region,
         incarnation=incarnation,
         request_id=request_id,
     )
