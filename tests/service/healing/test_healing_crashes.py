@@ -120,6 +120,7 @@ async def test_a_batch_counts_what_is_done_and_can_be_run_again(tmp_path: Path) 
         await api.rest.ok("DELETE", f"/deployment/delete/{deployment}")
 
 
+@pytest.mark.slow
 async def test_a_replica_that_was_ready_for_the_window_has_its_whole_budget_again(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as api:
         policy = {"max_attempts": 2, "window": "1s"}
@@ -135,6 +136,7 @@ async def test_a_replica_that_was_ready_for_the_window_has_its_whole_budget_agai
         await api.reach(deployment, "STOPPED")
 
 
+@pytest.mark.slow
 async def test_a_replica_that_was_ready_for_less_has_not(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as api:
         policy = {"max_attempts": 2, "window": "3600s"}
