@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from orchestration.store import feed
+from orchestration.store.store import Store
 from tests.support.caller import Caller
 from tests.support.faces import ApiError
 from tests.support.gateway import eventually
+from tests.support.stores import sqlite_url
 
 
 async def take(stream: AsyncIterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -56,8 +58,7 @@ async def test_a_snapshot_and_then_each_change(api: Caller) -> None:
         assert snapshot[1]["deployment"] == await api.status(second)
         assert snapshot[2]["resume_token"]
         third = await api.deploy(pool_id, replicas=0)
-        await until(stream, "ADDED", deployment_id=third)
-        await until(stream, "MODIFIED", deployment_id=third, status="RUNNING")
+        await until(stream, "ADDED", deployment_id=third, status="RUNNING")
         await api.call("UpdateDeployment", deployment_id=first, labels={"a": "b"})
         changed = await until(stream, "MODIFIED", deployment_id=first, labels={"a": "b"})
         assert changed["deployment"] == await api.status(first)
@@ -115,13 +116,13 @@ async def test_a_resumed_watch_tells_what_was_missed_and_no_snapshot(api: Caller
         missed = await take(stream, 2)
         assert {message["deployment"]["deployment_id"]: message["type"] for message in missed} == {
             gone: "DELETED",
-            new: "MODIFIED",
+            new: "ADDED",
         }
         token = missed[-1]["resume_token"]
         assert token
     async with api.stream("WatchDeployments", resume_token=token) as stream:
         later = await api.deploy(pool_id, replicas=0)
-        await until(stream, "MODIFIED", deployment_id=later)
+        await until(stream, "ADDED", deployment_id=later)
 
 
 async def test_each_change_can_be_resumed_from(api: Caller) -> None:
@@ -191,8 +192,13 @@ async def test_a_token_that_is_too_old_is_out_of_range(api: Caller, monkeypatch:
         token = await until_synced(stream)
     for number in range(20):
         await api.call("UpdateDeployment", deployment_id=deployment_id, labels={"number": str(number)})
+    async with api.stream("WatchDeployments", deployment_id=deployment_id, resume_token=token) as stream:
+        (message,) = await take(stream, 1)  # memory has forgotten it, the database has not
+        assert message["deployment"]["labels"] == {"number": "19"}
+    async with await Store.open(sqlite_url(api.gateway.data_dir / "orchestration.db")) as store:
+        await store.trim(changes_s=-1)
     with pytest.raises(ApiError) as caught:
-        async with api.stream("WatchDeployments", resume_token=token) as stream:
+        async with api.stream("WatchDeployments", deployment_id=deployment_id, resume_token=token) as stream:
             await anext(stream)
     assert (caught.value.code, caught.value.reason) == ("OUT_OF_RANGE", "RESUME_TOKEN_TOO_OLD")
     assert "watch without it" in caught.value.message

@@ -91,7 +91,7 @@ def build_registrars(parts: Parts, managed: ManagedNodes, http_base: Callable[[]
         deployments,
         DeploymentChanges(mutations, views, clock, restarts),
         LogUseCases(store, parts.logs, providers, deployments.require),
-        WatchUseCase(store.index),
+        WatchUseCase(store),
         http_base,
     )
     return (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestration.store.feed import RING_SIZE
 from orchestration.store.index import Index
 from orchestration.store.mapper import CLASSES, mapper_of
-from orchestration.store.pending import parent_id
+from orchestration.store.pending import change_of
 from orchestration.store.records import KINDS, Change, Record
 from orchestration.store.tables import changes, store_meta
 
@@ -19,7 +20,7 @@ _BATCH = 500  # ids in one query; SQLite allows 999 parameters in its oldest bui
 Delta = tuple[list[Change], dict[tuple[str, str], Record], int]
 """Changes in revision order, the records that they left, and the revision up to which they tell everything."""
 
-_CHANGES = select(changes.c.revision, changes.c.kind, changes.c.id, changes.c.tombstone, changes.c.parent)
+_CHANGES = select(*[changes.c[field.name] for field in dataclasses.fields(Change)])
 
 
 async def load(connection: AsyncConnection, index: Index) -> None:
@@ -51,6 +52,22 @@ async def read_changes(connection: AsyncConnection, since: int, index: Index) ->
     return feed, records, meta.revision
 
 
+async def read_history(
+    connection: AsyncConnection, since: int, kinds: Collection[str]
+) -> tuple[list[Change], int] | None:
+    """The last change of each record of these kinds after a revision, and the revision up to which they tell.
+
+    None when the feed has forgotten changes after it. Needs a snapshot.
+    """
+    meta = (await connection.execute(select(store_meta))).one()
+    if since < meta.trimmed_revision:
+        return None
+    later = (changes.c.revision > since) & changes.c.kind.in_(kinds)
+    last = select(func.max(changes.c.revision)).where(later).group_by(changes.c.kind, changes.c.id)
+    rows = await connection.execute(_CHANGES.where(changes.c.revision.in_(last)).order_by(changes.c.revision))
+    return [Change(**row) for row in rows.mappings()], meta.revision
+
+
 async def _compare(connection: AsyncConnection, index: Index, revision: int) -> Delta:
     """The difference of the whole database to the index, for a process that was away longer than the feed reaches."""
     feed: list[Change] = []
@@ -58,22 +75,15 @@ async def _compare(connection: AsyncConnection, index: Index, revision: int) -> 
     for cls in KINDS:
         found = await _records(connection, cls)
         here = {record.id: record for record in index.all(cls)}
-        feed += [_written(record) for record in found if _revision(here.pop(record.id, None)) != record.revision]
-        feed += [_gone(record, revision) for record in here.values()]
+        changed = [record for record in found if _revision(here.pop(record.id, None)) != record.revision]
+        feed += [change_of(record, record.revision, tombstone=False) for record in changed]
+        feed += [change_of(record, revision, tombstone=True) for record in here.values()]
         records.update({(cls.kind, record.id): record for record in found})
     return sorted(feed, key=lambda change: change.revision), records, revision
 
 
 def _revision(record: Record | None) -> int | None:
     return None if record is None else record.revision
-
-
-def _written(record: Record) -> Change:
-    return Change(revision=record.revision, kind=record.kind, id=record.id, tombstone=False, parent=parent_id(record))
-
-
-def _gone(record: Record, revision: int) -> Change:
-    return Change(revision=revision, kind=record.kind, id=record.id, tombstone=True, parent=parent_id(record))
 
 
 async def _records(connection: AsyncConnection, cls: type[Record], ids: Sequence[str] | None = None) -> list[Record]:

@@ -24,18 +24,40 @@ def _revision(change: Change) -> int:
     return change.revision
 
 
-class Subscription:
+class Bell:
+    """Wakes its holder at a change of some kinds. It remembers nothing, so that one costs nothing until it rings."""
+
+    def __init__(self, feed: Feed, kinds: frozenset[str] | None) -> None:
+        self._feed = feed
+        self.kinds = kinds
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait for the next change. Look at what there is first: what came before the call does not ring."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._feed.add_waiting(self)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._feed.remove_waiting(self)
+
+    def wake(self) -> None:
+        """Ring."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Subscription(Bell):
     """An asynchronous iterator of batches of changes, each already applied to the index.
 
     A batch holds at most one change of a record: its last. Use it as a context manager, or close it.
     """
 
     def __init__(self, feed: Feed, kinds: frozenset[str] | None) -> None:
-        self._feed = feed
-        self.kinds = kinds
+        super().__init__(feed, kinds)
         self.position = feed.revision
         self._behind: dict[tuple[str, str], Change] = {}
-        self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -47,13 +69,7 @@ class Subscription:
             batch = self.take()
             if batch:
                 return batch
-            self._waiter = asyncio.get_running_loop().create_future()
-            self._feed.add_waiting(self)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                self._feed.remove_waiting(self)
+            await self.wait()
         raise StopAsyncIteration
 
     def take(self) -> list[Change]:
@@ -75,11 +91,6 @@ class Subscription:
         for change in changes:
             if self.kinds is None or change.kind in self.kinds:
                 latest[change.kind, change.id] = change
-
-    def wake(self) -> None:
-        """Let a waiting ``__anext__`` look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def close(self) -> None:
         """End the subscription; a waiting iteration ends. Closing twice is allowed."""
@@ -105,7 +116,7 @@ class Feed:
         """Changes after this revision are kept."""
         self._changes: list[Change] = []
         self._subscriptions: set[Subscription] = set()
-        self._waiting: dict[str | None, set[Subscription]] = {}
+        self._waiting: dict[str | None, set[Bell]] = {}
 
     def load(self, changes: Sequence[Change], *, floor: int, revision: int) -> None:
         """Begin anew with changes read from the database; nothing after ``floor`` is missing from them."""
@@ -120,8 +131,8 @@ class Feed:
         if len(self._changes) > RING_SIZE + _CHUNK:
             self._shorten()
         for kind in {change.kind for change in changes} | {None}:
-            for subscription in tuple(self._waiting.get(kind, ())):
-                subscription.wake()
+            for waiting in tuple(self._waiting.get(kind, ())):
+                waiting.wake()
 
     def _shorten(self) -> None:
         count = len(self._changes) - RING_SIZE
@@ -154,15 +165,19 @@ class Feed:
         self._subscriptions.add(subscription)
         return subscription
 
-    def add_waiting(self, subscription: Subscription) -> None:
-        """Note a subscription that waits for a change."""
-        for kind in subscription.kinds or (None,):
-            self._waiting.setdefault(kind, set()).add(subscription)
+    def bell(self, kinds: Collection[str] | None) -> Bell:
+        """Something to wait at for changes of these kinds (None: all)."""
+        return Bell(self, None if kinds is None else frozenset(kinds))
 
-    def remove_waiting(self, subscription: Subscription) -> None:
-        """Forget that a subscription waits."""
-        for kind in subscription.kinds or (None,):
-            self._waiting[kind].discard(subscription)
+    def add_waiting(self, bell: Bell) -> None:
+        """Note that somebody waits for a change."""
+        for kind in bell.kinds or (None,):
+            self._waiting.setdefault(kind, set()).add(bell)
+
+    def remove_waiting(self, bell: Bell) -> None:
+        """Forget that somebody waits."""
+        for kind in bell.kinds or (None,):
+            self._waiting[kind].discard(bell)
 
     def forget(self, subscription: Subscription) -> None:
         """Forget a closed subscription."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestration.store.errors import StaleRecordError
 from orchestration.store.liveness import UPDATE_LIVENESS, liveness_parameters
 from orchestration.store.mapper import mapper_of
-from orchestration.store.pending import Operation, Pending, parent_id, waves
+from orchestration.store.pending import Operation, Pending, change_of, waves
 from orchestration.store.records import KINDS, Change, Lease, Record
 from orchestration.store.tables import TABLES, answers, changes, events, leases, store_meta, usage_intervals
 
@@ -48,10 +48,7 @@ def feed_of(pending: Pending) -> list[Change]:
     """The feed's entries: the last change of each record, in revision order."""
     last = {operation.key: operation for operation in pending.operations}
     return sorted(
-        (
-            Change(revision=op.revision, kind=cls.kind, id=id_, tombstone=op.after is None, parent=parent_id(op.record))
-            for (cls, id_), op in last.items()
-        ),
+        (change_of(op.record, op.revision, tombstone=op.after is None) for op in last.values()),
         key=lambda change: change.revision,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from typing import Any, TypeVar, cast
 
 from orchestration.store.bucket import Table
-from orchestration.store.feed import Feed, Subscription
+from orchestration.store.feed import Bell, Feed, Subscription
 from orchestration.store.liveness import with_newest_liveness
 from orchestration.store.mapper import CLASSES
 from orchestration.store.records import KINDS, Change, Deployment, Model, Node, Pool, Record, Replica
@@ -88,6 +88,10 @@ class Index:
     def subscribe(self, *, kinds: Collection[str] | None = None) -> Subscription:
         """Follow the changes of these kinds (None: all) from now on."""
         return self.feed.subscribe(kinds)
+
+    def bell(self, *, kinds: Collection[str] | None = None) -> Bell:
+        """Something to wait at for changes of these kinds (None: all)."""
+        return self.feed.bell(kinds)
 
     def changes_after(self, revision: int, kinds: Collection[str]) -> list[Change] | None:
         """See ``Feed.changes_after``: the last change of each record since a revision; None when too far back."""

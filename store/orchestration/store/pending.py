@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from orchestration.store.records import Answer, Event, Lease, Node, Record, UsageInterval
-from orchestration.store.tables import PARENTS, UNIQUE
+from orchestration.store.records import Answer, Change, Event, Lease, Node, Record, UsageInterval
+from orchestration.store.tables import PARENTS, TRAITS, UNIQUE
 
 RecordKey = tuple[type[Record], str]
 UniqueKey = tuple[type[Record], Any]
@@ -24,10 +24,17 @@ def unique_key(record: Record | None) -> UniqueKey | None:
     return None if key == "" else (type(record), key)
 
 
-def parent_id(record: Record) -> str:
-    """Id of the record that it belongs to; empty where there is none."""
-    _, field_name = PARENTS.get(type(record), (None, ""))
-    return str(getattr(record, field_name)) if field_name else ""
+def change_of(record: Record, revision: int, *, tombstone: bool) -> Change:
+    """The feed's entry for a record as it was left, or with ``tombstone`` as it was before it went."""
+    _, parent = PARENTS.get(type(record), (None, ""))
+    return Change(
+        revision=revision,
+        kind=record.kind,
+        id=record.id,
+        tombstone=tombstone,
+        parent=str(getattr(record, parent)) if parent else "",
+        traits={name: getattr(record, name) for name in TRAITS.get(type(record), ())} if tombstone else {},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,8 @@ class Deployment(Record):
     """The registered version; empty when the model is not registered."""
     model_name: str
     model_version: str = ""
+    created_revision: int = 0
+    """Revision of the change that made it; who follows the feed from a later one knows it already."""
     desired: DesiredState = DesiredState.RUNNING
     replicas: int = 1
     gpu_per_replica: int = 1
@@ -335,6 +337,8 @@ class Change:
     tombstone: bool
     parent: str = ""
     """Of a replica its deployment, of a node its pool: told also of one that is gone."""
+    traits: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """Of a record that is gone the values that tell whom it concerned (``tables.TRAITS``); empty otherwise."""
 
 
 KINDS: tuple[type[Record], ...] = (Pool, Node, Model, Deployment, Replica)

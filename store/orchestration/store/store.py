@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 from sqlalchemy import text
 
-from orchestration.store import journal
+from orchestration.store import catchup, journal
 from orchestration.store.beats import Beats
 from orchestration.store.database import DRIVER_ERRORS, Database, translate, translated
 from orchestration.store.errors import StoreUnavailableError
@@ -19,7 +19,7 @@ from orchestration.store.follower import Follower
 from orchestration.store.index import Index
 from orchestration.store.migrate import known_revisions
 from orchestration.store.opening import open_database
-from orchestration.store.records import Event, UsageInterval
+from orchestration.store.records import Change, Event, UsageInterval
 from orchestration.store.transaction import Transaction
 from orchestration.store.writer import Writer
 
@@ -44,6 +44,7 @@ class Store:
         self._beats = Beats(index, self._writer)
         self.follower = Follower(database, index)
         self._schema = known_revisions()[-1]
+        self._history = asyncio.Lock()  # a thousand watches that resume at once must not take every connection
         self._tasks = [
             asyncio.create_task(self._beats.run(), name="store heartbeats"),
             asyncio.create_task(self.follower.run(), name="store follower"),
@@ -126,6 +127,22 @@ class Store:
         with translated():
             async with self.database.snapshot() as snapshot:
                 return await journal.list_usage(snapshot, deployment_id)
+
+    async def changes_after(self, revision: int, kinds: Collection[str]) -> tuple[list[Change], int] | None:
+        """The last change of each record of these kinds after a revision, and the revision up to which they tell.
+
+        Answered from memory, and from the database where that does not reach back far enough. None when it was
+        forgotten, or when the database has never reached that revision: it is of another one, or from before a backup
+        was restored. Raises StoreUnavailableError.
+        """
+        with translated():
+            if revision > self.index.revision:
+                await self.follower.catch_up()  # another process may be ahead of this one
+            kept = self.index.changes_after(revision, kinds)
+            if kept is not None or revision > self.index.revision:
+                return None if kept is None else (kept, self.index.revision)
+            async with self._history, self.database.snapshot() as snapshot:
+                return await catchup.read_history(snapshot, revision, kinds)
 
     async def trim(
         self,

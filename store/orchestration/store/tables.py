@@ -129,6 +129,11 @@ PARENTS: dict[type[Record], tuple[type[Record], str]] = {
 }
 """Foreign keys: child -> parent and the child's field that names it. A deployment has none: it outlives its pool."""
 
+TRAITS: dict[type[Record], tuple[str, ...]] = {
+    Deployment: ("org_id", "pool_id", "model_name", "created_revision"),
+}
+"""Fields that the feed keeps of a record that is gone: whom it concerned can be told after a restart as well."""
+
 store_meta = Table(
     "store_meta",
     metadata,
@@ -149,6 +154,7 @@ changes = Table(
     Column("id", Text, nullable=False),
     Column("tombstone", Boolean, nullable=False),
     Column("parent", Text, nullable=False),
+    Column("traits", JSON, nullable=False),
     Column("at", Double, nullable=False),
     PrimaryKeyConstraint("revision"),
     Index("ix_changes_at", "at"),

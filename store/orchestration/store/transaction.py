@@ -20,7 +20,7 @@ from orchestration.store.errors import (
 from orchestration.store.index import Index
 from orchestration.store.liveness import with_newest_liveness
 from orchestration.store.pending import Operation, Pending, UniqueKey, unique_key
-from orchestration.store.records import Answer, Event, Lease, Node, Record, UsageInterval
+from orchestration.store.records import Answer, Deployment, Event, Lease, Node, Record, UsageInterval
 from orchestration.store.tables import PARENTS, UNIQUE, answers, leases
 
 R = TypeVar("R", bound=Record)
@@ -114,9 +114,12 @@ class Transaction:
         if self._get(type(record), record.id) is not None:
             raise DuplicateError("id", f"there is a {record.kind} with the id {record.id} already")
         self._check_constraints(record)
-        created_at = record.created_at or self._clock()
-        new = dataclasses.replace(record, revision=self._group.next_revision(), created_at=created_at)
-        self.pending.add(Operation(None, new, new.revision))
+        revision = self._group.next_revision()
+        made: dict[str, Any] = {"revision": revision, "created_at": record.created_at or self._clock()}
+        if isinstance(record, Deployment):
+            made["created_revision"] = revision
+        new = dataclasses.replace(record, **made)
+        self.pending.add(Operation(None, new, revision))
         return new
 
     async def update(self, record: R) -> R:

@@ -2,151 +2,160 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import AsyncIterator, Collection, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
-from orchestration.service.errors import InvalidArgumentError, OutOfRangeError, Violation
-from orchestration.service.usecases.views import deployment_view
-from orchestration.store.index import Index
-from orchestration.store.records import Change, Deployment, Replica
+from orchestration.service.usecases.watch_log import KINDS, Sighting, UnknownParentError, View, WatchLog
+from orchestration.service.usecases.watch_tokens import Position, Tokens, foreign, too_old
+from orchestration.store.records import Deployment
+from orchestration.store.store import Store
 from orchestration.v1 import model_deployments_pb2 as pb
 
-_KINDS = frozenset({Deployment.kind, Replica.kind})
-_PREFIX = "r"
+_PAUSE_EVERY = 64
+"""Deployments that are told in a row before others get a turn, when the caller reads as fast as they come."""
+_GONE = b""
+"""In place of a digest: the caller is to hear nothing of a deployment that went before its turn came."""
 
 
 class WatchUseCase:
     """What callers watch."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tokens = Tokens(store.installation_id)
+        self._log = WatchLog(store.index)
 
     async def watch_deployments(
         self, request: pb.WatchDeploymentsRequest
     ) -> AsyncIterator[pb.WatchDeploymentsResponse]:
         """The snapshot, SYNCED, and then each change. With a resume token what came after it, and no snapshot.
 
-        Changes of one deployment that come faster than the caller reads are told once, as it is then; one that was made
-        before the caller resumed is told as MODIFIED, since the caller may know it. Raises
-        `OutOfRangeError` when the token is too old: watch without one, for a snapshot.
+        A deployment that changes faster than the caller reads is told once, as it is then; a change that cannot be seen
+        is not told. A token goes on right after its message: every deployment that changed since is told once, also
+        after a restart, or by another gateway on the same database. No database connection is held. Raises
+        `InvalidArgumentError` for what is no token of this watch, and `OutOfRangeError` for one that is too old or of
+        another database: watch without one, for a snapshot.
+
+        A deployment told as MODIFIED is one that the caller knows. Where a watch broke in the midst of many changes,
+        one that is told as ADDED may be known, and one that is told as DELETED may never have been told.
         """
-        with self._index.subscribe(kinds=_KINDS) as subscription:
-            snapshot = self._snapshot(request)
-            seen = {deployment.id for deployment in snapshot}
-            owners = {replica.id: replica.deployment_id for replica in self._index.find(Replica, deployment_id=seen)}
-            if request.resume_token:
-                missed = self._missed(_decode(request.resume_token))
-                for message in self._changes(request, missed, seen, owners, resumed=True):
-                    yield message
+        watch = _Watch(self._store, self._log, self._tokens, request)
+        if request.resume_token:
+            watch.position = self._tokens.decode(request)
+        else:
+            async for message in watch.snapshot():
+                yield message
+        async for message in watch.changes():
+            yield message
+
+
+class _Watch:
+    """One caller's watch."""
+
+    def __init__(self, store: Store, log: WatchLog, tokens: Tokens, request: pb.WatchDeploymentsRequest) -> None:
+        self._store = store
+        self._index = store.index
+        self._log = log
+        self._tokens = tokens
+        self._request = request
+        self._ahead: dict[str, bytes] = {}
+        """Digests of deployments that were told as they were after a change whose turn has not come yet."""
+        self.position = Position(0, 0)
+
+    async def snapshot(self) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+        """What matches now, and SYNCED."""
+        revision = self._index.revision
+        for number, deployment_id in enumerate(self._selected(), 1):
+            view = self._view(deployment_id, revision)
+            if view is None:
+                self._ahead[deployment_id] = _GONE
             else:
-                revision = self._index.revision
-                for deployment in snapshot:
-                    yield self._message(pb.WatchDeploymentsResponse.ADDED, deployment)
-                synced = pb.WatchDeploymentsResponse.SYNCED
-                yield pb.WatchDeploymentsResponse(type=synced, resume_token=_encode(revision))
-            async for batch in subscription:
-                for message in self._changes(request, batch, seen, owners):
-                    yield message
+                yield pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.ADDED, deployment=view.message)
+            if number % _PAUSE_EVERY == 0:
+                await asyncio.sleep(0)
+        self.position = Position(revision, revision)
+        token = self._tokens.encode(self.position, self._request)
+        yield pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.SYNCED, resume_token=token)
 
-    def _missed(self, revision: int) -> list[Change]:
-        if revision > self._index.revision:
-            raise InvalidArgumentError(Violation("resume_token", "is of the future; it is not of this gateway"))
-        missed = self._index.changes_after(revision, kinds=_KINDS)
-        if missed is None:
-            text = "resume_token is older than the changes that are still kept; watch without it, for a snapshot"
-            raise OutOfRangeError("RESUME_TOKEN_TOO_OLD", text)
-        return missed
-
-    def _snapshot(self, request: pb.WatchDeploymentsRequest) -> list[Deployment]:
-        if request.deployment_id:
-            found = self._index.get(Deployment, request.deployment_id)
-            return [found] if found and _matches(found, request) else []
+    def _selected(self) -> list[str]:
+        request = self._request
         filters = {"org_id": request.org_id, "pool_id": request.pool_id, "model_name": request.model_name}
         where = {name: value for name, value in filters.items() if value}
-        found_all = self._index.find(Deployment, **where) if where else self._index.all(Deployment)
-        return sorted(found_all, key=lambda deployment: deployment.id)
+        if request.deployment_id:
+            found = self._index.get(Deployment, request.deployment_id)
+            matches = found is not None and all(getattr(found, name) == value for name, value in where.items())
+            return [request.deployment_id] if matches else []
+        return [deployment.id for deployment in self._index.find(Deployment, **where)]
 
-    def _changes(
-        self,
-        request: pb.WatchDeploymentsRequest,
-        changes: Iterable[Change],
-        seen: set[str],
-        owners: dict[str, str],
-        *,
-        resumed: bool = False,
-    ) -> list[pb.WatchDeploymentsResponse]:
-        """One message for each deployment that the changes touch, in an order in which each can be resumed from.
+    def _view(self, deployment_id: str, revision: int) -> View | None:
+        """The deployment as it is now, for a message about what it was at a revision."""
+        view = self._log.view(deployment_id)
+        if view is not None and view.revision > revision:
+            self._ahead[deployment_id] = view.digest
+        return view
 
-        `seen` holds what the caller knows, `owners` the deployment of each replica, also of one that is gone. One that
-        has resumed may also know deployments that are gone by now, and which of those matched cannot be told any more.
-        """
-        messages: list[pb.WatchDeploymentsResponse] = []
-        for deployment_id, revision in self._touched(changes, owners, seen if resumed else ()):
-            deployment = self._index.get(Deployment, deployment_id)
-            if deployment is not None and _matches(deployment, request):
-                known = deployment_id in seen
-                kind = pb.WatchDeploymentsResponse.MODIFIED if known else pb.WatchDeploymentsResponse.ADDED
-                seen.add(deployment_id)
-                message = self._message(kind, deployment)
-            elif deployment is None and (deployment_id in seen or (resumed and _names(request, deployment_id))):
-                seen.discard(deployment_id)
-                gone = pb.Deployment(deployment_id=deployment_id)
-                message = pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.DELETED, deployment=gone)
-            else:
-                continue
-            message.resume_token = _encode(revision)
-            messages.append(message)
-        return messages
+    async def changes(self) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+        """What changed after the position, and then what changes, for ever."""
+        bell = self._index.bell(kinds=KINDS)
+        while True:
+            news, reached = self._log.after(self.position.revision), self._log.revision
+            if news is None:
+                news, reached = await self._missed()
+            told = [sighting for sighting in news if self._concerns(sighting)]
+            places = _places([sighting.revision for sighting in told], self.position, reached)
+            for number, (sighting, place) in enumerate(zip(told, places, strict=True), 1):
+                message = self._message(sighting)
+                if message is not None:
+                    message.resume_token = self._tokens.encode(place, self._request)
+                    yield message
+                if number % _PAUSE_EVERY == 0:
+                    await asyncio.sleep(0)
+            self.position = Position(reached, reached)
+            if reached == self._index.revision:
+                await bell.wait()
 
-    def _touched(
-        self, changes: Iterable[Change], owners: dict[str, str], otherwise: Collection[str]
-    ) -> list[tuple[str, int]]:
-        """Ids of the deployments that the changes are of, each once with its last revision, by that revision.
+    async def _missed(self) -> tuple[list[Sighting], int]:
+        """What the log does not reach back to, and up to which revision that tells."""
+        revision = self.position.revision
+        found = await self._store.changes_after(revision, KINDS)
+        if found is None:
+            raise too_old() if revision <= self._index.revision else foreign()
+        try:
+            return self._log.missed(*found)
+        except UnknownParentError:
+            raise too_old() from None
 
-        A replica that was gone before the caller resumed may have been of any deployment: of `otherwise`.
-        """
-        touched: dict[str, int] = {}
-        for change in changes:
-            replica = self._index.get(Replica, change.id)
-            if change.kind == Deployment.kind:
-                touched[change.id] = change.revision
-            elif replica is not None:
-                owners[replica.id] = replica.deployment_id
-                touched[replica.deployment_id] = change.revision
-            elif change.id in owners:
-                touched[owners.pop(change.id)] = change.revision
-            else:
-                touched.update(dict.fromkeys(otherwise, change.revision))
-        return sorted(touched.items(), key=lambda item: item[1])
+    def _concerns(self, sighting: Sighting) -> bool:
+        """Whether the caller has to hear of it: not of what came and went since."""
+        unknown = sighting.gone and sighting.created_revision > self.position.revision
+        return sighting.matches(self._request) and not unknown
 
-    def _message(self, kind: pb.WatchDeploymentsResponse.Type, deployment: Deployment) -> pb.WatchDeploymentsResponse:
-        view = deployment_view(deployment, self._index.find(Replica, deployment_id=deployment.id))
-        return pb.WatchDeploymentsResponse(type=kind, deployment=view)
-
-
-def _matches(deployment: Deployment, request: pb.WatchDeploymentsRequest) -> bool:
-    return (
-        request.org_id in {"", deployment.org_id}
-        and request.pool_id in {"", deployment.pool_id}
-        and _names(request, deployment.id)
-        and request.model_name in {"", deployment.model_name}
-    )
+    def _message(self, sighting: Sighting) -> pb.WatchDeploymentsResponse | None:
+        """What is told of a change; None when the caller knows it already, or has not to know any more."""
+        told = self._ahead.pop(sighting.deployment_id, None)
+        new = sighting.created_revision > self.position.base
+        if sighting.gone:
+            gone = pb.Deployment(deployment_id=sighting.deployment_id)
+            deleted = pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.DELETED, deployment=gone)
+            return None if told == _GONE else deleted
+        view = self._view(sighting.deployment_id, sighting.revision)
+        if view is None:  # gone by now, which has its own turn
+            if new:
+                self._ahead[sighting.deployment_id] = _GONE
+            return None
+        if view.digest == told:
+            return None
+        kind = pb.WatchDeploymentsResponse.ADDED if new else pb.WatchDeploymentsResponse.MODIFIED
+        return pb.WatchDeploymentsResponse(type=kind, deployment=view.message)
 
 
-def _names(request: pb.WatchDeploymentsRequest, deployment_id: str) -> bool:
-    return request.deployment_id in {"", deployment_id}
-
-
-def _encode(revision: int) -> str:
-    return base64.urlsafe_b64encode(f"{_PREFIX}{revision}".encode()).decode().rstrip("=")
-
-
-def _decode(token: str) -> int:
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-        if text.startswith(_PREFIX):
-            return int(text[len(_PREFIX) :])
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        pass
-    raise InvalidArgumentError(Violation("resume_token", "is no resume token of this server"))
+def _places(revisions: Sequence[int], position: Position, reached: int) -> list[Position]:
+    """The place to go on from after each message; `revisions` are those of the messages, in their order."""
+    places: list[Position] = []
+    told = position.revision
+    for revision, following in pairwise(revisions):
+        # Several may have gone at one revision: only after the last of them nothing of it is left to tell.
+        told = revision if following > revision else told
+        places.append(Position(told, position.base))
+    return [*places, Position(reached, reached)][: len(revisions)]

@@ -18,7 +18,7 @@ DOUBLE: sa.Double[float] = sa.Double()
 def upgrade() -> None:
     """Add columns, each with what it means for the rows that are there, and the table of what was used."""
     _add("deployments", DOUBLE, "0", "accrued_cost")
-    _add("deployments", sa.BigInteger(), "0", "stable_generation", "failed_generation")
+    _add("deployments", sa.BigInteger(), "0", "stable_generation", "failed_generation", "created_revision")
     _add("deployments", DOUBLE, "0", "failed_at")
     _add("deployments", sa.Text(), "", "failed_reason", "failed_message")
     _add("deployments", sa.Text(), "", "requested_engine", "requested_inference_model")
@@ -27,6 +27,7 @@ def upgrade() -> None:
     _add("replicas", DOUBLE, "0", "billed_from", "startup_timeout_s")
     _add("nodes", sa.Text(), "", "region")
     _add("changes", sa.Text(), "", "parent")
+    _add("changes", sa.JSON(), "{}", "traits")
     op.create_table(
         "usage_intervals",
         sa.Column("instance_name", sa.Text(), nullable=False),
