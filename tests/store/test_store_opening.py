@@ -269,10 +269,7 @@ async def test_a_connection_that_breaks_is_replaced(store: Store, url: str) -> N
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
-        with pytest.raises(StoreUnavailableError) as refused:
-            await add_pool(store)
-        assert refused.value.reason == "DATABASE_UNREACHABLE"
-        second = await add_pool(store)
+        second = await add_pool(store)  # nothing was done on the lost connection: the write is begun on a new one
         await store.ping()
         third = await add_pool(killer)
         await eventually(lambda: store.index.get(Pool, third.id) == third)

@@ -57,13 +57,17 @@ class Beats:
 
     async def run(self) -> None:
         """Flush for ever, no sooner than FLUSH_INTERVAL_S after the first heartbeat of a batch."""
+        failing = False
         while True:
             await self._some.wait()
             await asyncio.sleep(FLUSH_INTERVAL_S)
             try:
                 await self.flush()
+                failing = False
             except StoreError as error:
-                logger.warning("heartbeats could not be written, they are kept and written later: %s", error)
+                if not failing:  # said once for each outage
+                    logger.warning("heartbeats could not be written, they are kept and written later: %s", error)
+                failing = True
 
     async def close(self) -> None:
         """Write what is behind, as far as the database lets us."""

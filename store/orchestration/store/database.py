@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Generator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event, exc
@@ -13,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from orchestration.store.errors import StoreError, StoreOpenError, StoreUnavailableError
+from orchestration.store.files import SqliteFiles
 
 T = TypeVar("T")
 
@@ -20,6 +22,8 @@ _DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 _FULL = ("disk is full", "No space left", "could not extend file", "file too large")
 _LOCKED = ("locked", "lock timeout", "canceling statement due to lock")
 _READ_ONLY = ("readonly", "read-only")
+_STATEMENT_TIMEOUT_S = 20.0
+"""A PostgreSQL that has not answered a statement for so long is given up, and connected to anew."""
 
 
 class Database:
@@ -29,6 +33,9 @@ class Database:
         self.url = _checked_url(url)
         self.busy_timeout_s = busy_timeout_s
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.files = SqliteFiles(Path(self.url.database or "")) if self.is_sqlite else None
+        self.epoch = 0
+        """Grows when every connection is to be given up and made anew."""
         self.engine = self._create_engine()
 
     @property
@@ -37,15 +44,25 @@ class Database:
         return self.url.database or "" if self.is_sqlite else self.url.render_as_string(hide_password=True)
 
     def _create_engine(self) -> AsyncEngine:
-        if self.is_sqlite:
-            engine = create_async_engine(self.url, connect_args={"timeout": self.busy_timeout_s}, pool_size=5)
-            event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
+        if self.files is not None:
+            arguments = {"timeout": self.busy_timeout_s, "uri": True}
+            engine = create_async_engine(self.url, connect_args=arguments, pool_size=5)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            _watch_files(engine, self.files)
             return engine
         timeout_ms = str(max(1, int(self.busy_timeout_s * 1000)))
-        settings = {"lock_timeout": timeout_ms, "application_name": "orchestration"}
-        arguments = {"timeout": self.busy_timeout_s, "server_settings": settings}
+        arguments = {
+            "async_creator_fn": _connect_postgresql,
+            "timeout": self.busy_timeout_s,
+            "command_timeout": max(_STATEMENT_TIMEOUT_S, 2 * self.busy_timeout_s),
+            "server_settings": {"lock_timeout": timeout_ms, "application_name": "orchestration"},
+        }
         return create_async_engine(self.url, connect_args=arguments, pool_size=5, pool_pre_ping=True)
+
+    def check_files(self) -> None:
+        """Raise StoreUnavailableError (DATABASE_GONE) when the files are not those that are open; cheap."""
+        if self.files is not None:
+            self.files.check()
 
     async def connect_writer(self) -> AsyncConnection:
         """A connection whose transactions take the write lock when they begin."""
@@ -53,9 +70,25 @@ class Database:
         return await connection.execution_options(orchestration_write=True)
 
     @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection of the pool; one that was to be given up meanwhile does not go back into it."""
+        epoch = self.epoch
+        async with self.engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if epoch != self.epoch:
+                    await connection.invalidate()
+
+    async def give_up_connections(self) -> None:
+        """Close every connection of the pool, those that are in use as soon as they are not."""
+        self.epoch += 1
+        await self.engine.dispose()
+
+    @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
         """A short read transaction that sees one moment of the database."""
-        async with self.engine.connect() as connection:
+        async with self.connect() as connection:
             if not self.is_sqlite:
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
@@ -64,6 +97,8 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+        if self.files is not None:
+            self.files.close()
 
 
 def _checked_url(url: str) -> URL:
@@ -82,6 +117,32 @@ def _checked_url(url: str) -> URL:
     return parsed.set(drivername=f"{backend}+{driver}")
 
 
+def _watch_files(engine: AsyncEngine, files: SqliteFiles) -> None:
+    """Connect to the file that was opened first and to no other, and know how many connections there are."""
+
+    def before(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
+        files.check()
+        arguments[0] = files.uri
+
+    def connected(connection: Any, record: object) -> None:
+        _set_sqlite_pragmas(connection, record)
+        files.connected()
+
+    event.listen(engine.sync_engine, "do_connect", before)
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine.pool, "close", lambda *_: files.closed())
+
+
+async def _connect_postgresql(*arguments: Any, **options: Any) -> Any:
+    """Connect; what the server answers to that is an error of the connection, as no answer is."""
+    import asyncpg  # pyright: ignore[reportMissingTypeStubs]  # only where it is used: it costs every start
+
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise ConnectionError(str(error)) from error
+
+
 def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
     cursor = connection.cursor()
@@ -89,6 +150,7 @@ def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # opens the log
     finally:
         cursor.close()
 
@@ -114,7 +176,7 @@ def translate(error: BaseException) -> StoreError:
     return StoreUnavailableError("DATABASE_UNREACHABLE", f"the database did not answer: {told}")
 
 
-DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
+DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError, StoreUnavailableError)
 """What drivers and the pool raise; asyncpg's own errors arrive wrapped, those of its connecting as OSError."""
 
 

@@ -52,9 +52,10 @@ class LeaseLostError(StoreError):
 class StoreUnavailableError(StoreError):
     """The database did not take or give the data now. Nothing was applied; a retry makes sense.
 
-    ``reason``: ``DATABASE_LOCKED`` (another process held it beyond the busy timeout), ``DISK_FULL``,
+    ``reason``: ``DATABASE_LOCKED`` (another process held it beyond the busy timeout), ``DATABASE_SLOW`` (the writes
+    before it took too long), ``DATABASE_GONE`` (its file was moved away, deleted or replaced), ``DISK_FULL``,
     ``DATABASE_READ_ONLY``, or ``DATABASE_UNREACHABLE`` (I/O error, connection lost, no answer in time). After a
-    connection that was lost during a commit the change may stand all the same; the index then shows it.
+    connection or a file that was lost during a commit the change may stand all the same; the index then shows it.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -44,17 +44,24 @@ class Follower:
         self._last_beat = 0.0
         self._unread_beats = True
         self._next_liveness = 0.0
+        self._failing = False
 
     async def run(self) -> None:
         """Follow for ever, over lost connections."""
         while True:
             try:
-                async with self._database.engine.connect() as connection:
+                async with self._database.connect() as connection:
                     await self._follow(connection)
             except Exception as error:  # whatever it is, nobody else would begin again
-                unknown = not isinstance(error, DRIVER_ERRORS)
-                logger.warning("changes of other processes cannot be read now: %s", error, exc_info=unknown)
+                self._tell(error)
             await asyncio.sleep(_RETRY_S)
+
+    def _tell(self, error: Exception) -> None:
+        """Say once for each outage that nothing can be read."""
+        if not self._failing:
+            unknown = not isinstance(error, DRIVER_ERRORS)
+            logger.warning("changes of other processes cannot be read now: %s", error, exc_info=unknown)
+        self._failing = True
 
     async def _follow(self, connection: AsyncConnection) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -62,12 +69,16 @@ class Follower:
             if not self._database.is_sqlite:
                 is_lost = await stack.enter_async_context(self._listening(connection))
             self._version = None
-            while is_lost is None or not is_lost():
+            epoch = self._database.epoch
+            while not (epoch != self._database.epoch or (is_lost is not None and is_lost())):
                 if await self._changed(connection):
                     self._unread_beats = True
                     await self.catch_up()
                 if self._unread_beats and asyncio.get_running_loop().time() >= self._next_liveness:
                     await self.read_liveness()
+                if self._failing:
+                    logger.warning("changes of other processes are read again")
+                    self._failing = False
                 await self._pause()
 
     @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from orchestration.store.follower import Follower
 from orchestration.store.index import Index
 from orchestration.store.migrate import known_revisions
 from orchestration.store.opening import open_database
+from orchestration.store.outage import WriteFailure
 from orchestration.store.records import Change, Event, UsageInterval
 from orchestration.store.transaction import Transaction
 from orchestration.store.writer import Writer
@@ -89,11 +90,29 @@ class Store:
         """A write transaction: ``async with store.write(actor=...) as tx``.
 
         ``actor``: who does it, for the events. When the block ends, everything is committed and on disk, and the index
-        shows it; when it raises, nothing is. Raises StoreUnavailableError when that failed. A cancellation while the
-        commit is under way is raised after it. Keep the block short, without any network call: every other writer
+        shows it; when it raises, nothing is. Raises StoreUnavailableError when that failed, or when the turn does not
+        come within the busy timeout and a little. A cancellation while the commit is under way is raised at once, and
+        the change may be committed all the same. Keep the block short, without any network call: every other writer
         waits.
         """
         return self._writer.write(actor=actor)
+
+    @property
+    def write_failure(self) -> WriteFailure | None:
+        """Why the database takes no writes, and since when; None when the last one succeeded, or none was tried."""
+        return self._writer.health.failure
+
+    def on_recovery(self, listener: Callable[[], None]) -> None:
+        """Call this whenever the database takes writes again after it did not."""
+        self._writer.health.on_recovery(listener)
+
+    async def check_writable(self) -> None:
+        """Begin a write and end it with nothing written, which costs no wait for the disk.
+
+        Raises StoreUnavailableError when that fails, or takes longer than the busy timeout and a little.
+        """
+        async with self._writer.write(actor="readiness"):
+            pass
 
     async def ping(self, *, timeout_s: float = 1.0) -> None:
         """Read from the database, waiting at most ``timeout_s``.
@@ -101,7 +120,7 @@ class Store:
         Raises StoreUnavailableError when that fails, or when another version has migrated the schema meanwhile.
         """
         try:
-            async with asyncio.timeout(timeout_s), self.database.engine.connect() as connection:
+            async with asyncio.timeout(timeout_s), self.database.connect() as connection:
                 result = await connection.execute(text("SELECT version_num FROM alembic_version"))
                 schema = result.scalar_one()
         except DRIVER_ERRORS as error:

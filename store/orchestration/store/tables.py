@@ -141,10 +141,14 @@ store_meta = Table(
     Column("installation_id", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("trimmed_revision", BigInteger, nullable=False),
+    Column("probed_at", Double, nullable=False, server_default="0"),
     PrimaryKeyConstraint("id"),
     CheckConstraint("id = 1", name="ck_store_meta_single"),
 )
-"""One row: who this installation is, the last revision given out, and the last one that the feed forgot."""
+"""One row: who this installation is, the last revision given out, and the last one that the feed forgot.
+
+``probed_at`` is written, and never read, to find out whether the database takes writes.
+"""
 
 changes = Table(
     "changes",

@@ -28,6 +28,7 @@ def upgrade() -> None:
     _add("nodes", sa.Text(), "", "region")
     _add("changes", sa.Text(), "", "parent")
     _add("changes", sa.JSON(), "{}", "traits")
+    _add("store_meta", DOUBLE, "0", "probed_at")
     op.create_table(
         "usage_intervals",
         sa.Column("instance_name", sa.Text(), nullable=False),
