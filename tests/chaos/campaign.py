@@ -1,0 +1,152 @@
+"""Every scenario, killed at every point that it reaches, as many as the time allows."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.playing import Outcome, play, trace
+from tests.chaos.points import effects
+from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.skipping import real_monotonic
+from tests.chaos.warm import warm
+from tests.chaos.world import World
+from tests.support.cloud.process import CloudProcess
+
+Trace = Sequence[tuple[str, str]]
+SECOND_KILL = 0.25
+"""How often the process that recovers is killed as well."""
+_SECOND_KILL_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kill to be made."""
+
+    scenario: Scenario
+    point: int
+    second: int | None
+    seed: int
+    number: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What came of one scenario."""
+
+    scenario: str
+    points: int = 0
+    """Reached when nothing is killed."""
+    places: int = 0
+    """Different ones among them."""
+    plays: int = 0
+    kills: int = 0
+    killed_places: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    accepts: int = 0
+    lost: int = 0
+    doubled: int = 0
+    orphaned: int = 0
+    other: int = 0
+    slowest_recovery_s: float = 0.0
+
+    def add(self, outcome: Outcome, place: tuple[str, str]) -> None:
+        """Count a play."""
+        self.plays += 1
+        self.kills += outcome.kills
+        self.accepts += outcome.accepts
+        if outcome.kills:
+            self.killed_places.add(place)
+        for name in ("lost", "doubled", "orphaned", "other"):
+            setattr(self, name, getattr(self, name) + bool(outcome.findings.get(name)))
+        self.slowest_recovery_s = max(self.slowest_recovery_s, outcome.recovery_s)
+
+
+@dataclass(slots=True)
+class Campaign:
+    """All plays of one process, one after the other."""
+
+    seed: int
+    root: Path
+    tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    wrong: list[Outcome] = field(default_factory=list[Outcome])
+    left: int = 0
+    """Points for which the time did not suffice."""
+
+    def run(
+        self,
+        scenarios: Sequence[Scenario] = SCENARIOS,
+        *,
+        seconds: float,
+        most: int | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Play until every point was killed at, the time is over, or `most` plays were made.
+
+        ``share``: of how many processes this is which; each takes its part of the targets.
+        """
+        ends = real_monotonic() + seconds
+        with CloudProcess() as cloud:
+            warm(cloud, self.root / "warm")
+            template = World.make(cloud, "template", self.root / "template")
+            template.child.call("let_pass", 2.0)
+            template.stop()
+            traces = {
+                item.name: trace(template, item, f"trace-{number}", self.root / f"trace-{number}", seed=self.seed)
+                for number, item in enumerate(scenarios)
+            }
+            for name, told in traces.items():
+                self.tallies[name] = Tally(scenario=name, points=len(told), places=len(set(told)))
+            which, of = share
+            targets = list(self._targets(scenarios, traces))[which::of]
+            for done, target in enumerate(targets):
+                if real_monotonic() > ends or (most is not None and done >= most):
+                    self.left = len(targets) - done
+                    return
+                self._play(template, target, traces[target.scenario.name])
+
+    def _targets(self, scenarios: Sequence[Scenario], traces: dict[str, Trace]) -> Iterator[Target]:
+        """Every point of every scenario, the most telling first, of the scenarios in turns."""
+        drawn = random.Random(self.seed)
+        orders = {item.name: _telling_first(traces[item.name], drawn) for item in scenarios}
+        turn = 0
+        while any(orders.values()):
+            for item in scenarios:
+                if orders[item.name]:
+                    second = drawn.randint(1, _SECOND_KILL_POINTS) if drawn.random() < SECOND_KILL else None
+                    yield Target(item, orders[item.name].pop(0), second, self.seed, turn)
+                    turn += 1
+
+    def _play(self, template: World, target: Target, told: Trace) -> None:
+        folder = self.root / f"play-{target.number}"
+        outcome = play(
+            template,
+            target.scenario,
+            f"play-{target.number}",
+            folder,
+            seed=target.seed,
+            kill_at=target.point,
+            second_kill_at=target.second,
+        )
+        self.tallies[target.scenario.name].add(outcome, told[target.point - 1])
+        if outcome.wrong():
+            self.wrong.append(outcome)
+        else:
+            shutil.rmtree(folder)
+
+
+def _telling_first(told: Trace, drawn: random.Random) -> list[int]:
+    """Points from 1: at first one of each place, then one between any two effects, then the others, each at random."""
+    points = list(range(1, len(told) + 1))
+    drawn.shuffle(points)
+    lasting = effects(told)
+    seen: set[object] = set()
+    ranks: list[list[int]] = [[], [], []]
+    for point in points:
+        place, left = told[point - 1], lasting[point - 1]
+        rank = 0 if place not in seen else 1 if left not in seen else 2
+        seen |= {place, left}
+        ranks[rank].append(point)
+    return [point for rank in ranks for point in rank]
