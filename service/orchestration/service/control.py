@@ -16,7 +16,7 @@ from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.health import HealthMonitor
 from orchestration.service.controllers.lease_metrics import LeaseMetrics
-from orchestration.service.controllers.leaving import Leaver
+from orchestration.service.controllers.leaving import Leaver, leaving
 from orchestration.service.controllers.manager import ControllerManager
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
 from orchestration.service.controllers.owner import is_dead
@@ -127,7 +127,13 @@ def build_controllers(parts: Parts, managed: ManagedNodes) -> Controllers:
     manager = ControllerManager(
         store.index,
         parts.logs,
-        DeploymentController(store.index, guard, clock, progress_deadline_s=settings.progress_deadline_s),
+        DeploymentController(
+            store.index,
+            guard,
+            clock,
+            progress_deadline_s=settings.progress_deadline_s,
+            moving=partial(leaving, store.index),
+        ),
         _replica_controller(parts, shards, Transitions(guard, clock)),
         NodeController(store, shards, managed, _node_timing(settings), clock),
         Reaper(store, shards, providers, clock, interval_s=_REAP_INTERVAL_S, grace_s=_REAP_GRACE_S),

@@ -23,11 +23,11 @@ from orchestration.store.transaction import Transaction
 
 ACTOR = "deployment-controller"
 _BAD = {DeploymentStatus.DEGRADED, DeploymentStatus.FAILED}
-Moving = Callable[[str, Sequence[Replica]], frozenset[str]]
-"""Of a deployment's id and its replicas: the ids of those, in any state, that must leave the node they run on."""
+Moving = Callable[[Sequence[Replica]], frozenset[str]]
+"""Of a deployment's replicas: the ids of those, in any state, that must leave the node they run on."""
 
 
-def none_moves(_deployment_id: str, _replicas: Sequence[Replica]) -> frozenset[str]:
+def none_moves(_replicas: Sequence[Replica]) -> frozenset[str]:
     """Every replica may stay where it is."""
     return frozenset()
 
@@ -67,7 +67,7 @@ class DeploymentController:
         return None
 
     def _has_work(self, deployment: Deployment, replicas: list[Replica]) -> bool:
-        rollout = plan(deployment, replicas, self._moving(deployment.id, replicas))
+        rollout = plan(deployment, replicas, self._moving(replicas))
         noted = _noted(deployment, replicas)
         return bool(rollout.create or rollout.terminate or self._failure(deployment, replicas)) or noted != deployment
 
@@ -80,7 +80,7 @@ class DeploymentController:
         if why is not None:
             deployment = await self._roll_back(tx, deployment, replicas, why)
             replicas = await tx.select(Replica, deployment_id=deployment.id)
-        rollout = plan(deployment, replicas, self._moving(deployment.id, replicas))
+        rollout = plan(deployment, replicas, self._moving(replicas))
         now = self._clock()
         for replica in rollout.terminate:
             await self._end(tx, replica, now)
