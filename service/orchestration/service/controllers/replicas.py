@@ -58,12 +58,14 @@ class ReplicaController:
         replica = self._index.get(Replica, replica_id)
         try:
             if replica is None:
-                return await self._forget(replica_id)
+                await self._forget(replica_id)
+                return None
             deployment = self._index.get(Deployment, replica.deployment_id)
             if deployment is None:
                 return None
             if self._shards.lease_for(replica.deployment_id) is None:
-                return await self._let_go(replica)
+                await self._let_go(replica)
+                return None
             return await self._next(replica, deployment)
         except ProviderError as error:
             # Nothing is given up for it: what runs goes on running, and the work goes on when it answers again.
