@@ -166,8 +166,10 @@ async def _clients(grpc_address: str, http_address: str, data_dir: Path) -> Asyn
 class GatewayProcess:
     """A gateway as a process of its own, which can be killed and started again on the same data."""
 
-    def __init__(self, data_dir: Path, **knobs: Any) -> None:
+    def __init__(self, data_dir: Path, name: str = "gateway", **knobs: Any) -> None:
         self.data_dir = data_dir
+        self.name = name
+        """Of its log files: several gateways may share a data folder."""
         self._knobs = {**FAST, **knobs}
         self._process: asyncio.subprocess.Process | None = None
         self._starts = 0
@@ -181,7 +183,7 @@ class GatewayProcess:
     async def start(self) -> dict[str, Any]:
         """Start it and wait until it serves; gives what it announced."""
         self._starts += 1
-        log = self.data_dir.parent / f"gateway-{self._starts}.log"
+        log = self._log()
         environment = {
             **os.environ,
             **{f"ORCHESTRATION_{name.upper()}": str(value) for name, value in self._knobs.items()},
@@ -204,8 +206,15 @@ class GatewayProcess:
                     return dict(json.loads(line))
             return None
 
-        found = await eventually(announced, within_s=20, why=lambda: f"no announcement in {log.read_text()}")
+        found = await eventually(announced, within_s=60, why=lambda: f"no announcement in {log.read_text()}")
         return dict(found)
+
+    def _log(self) -> Path:
+        return self.data_dir.parent / f"{self.name}-{self._starts}.log"
+
+    def log_lines(self) -> list[str]:
+        """What it has logged since its last start."""
+        return self._log().read_text().splitlines()
 
     @asynccontextmanager
     async def api(self) -> AsyncGenerator[Api]:
@@ -213,6 +222,14 @@ class GatewayProcess:
         announced = await self.start()
         async with _clients(announced["grpc"], announced["http"], self.data_dir) as api:
             yield api
+
+    def pause(self) -> None:
+        """Stop it where it is, with SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     async def kill(self) -> None:
         """End it with SIGKILL."""

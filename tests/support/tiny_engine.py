@@ -11,6 +11,7 @@ Usage: tiny_engine.py PORT [flag ...], or with the arguments of a real engine, o
 --await FILE     listen only once the file exists
 --never-ready    answer 503
 --sick FILE      answer 503 while the file exists
+--hold FILE      answer nothing before the file exists
 --models FILE    list its lines as models at /v1/models
 --ignore-term    do not end on SIGTERM
 --tick SECONDS   go on printing numbered lines, with a pause between two
@@ -27,9 +28,16 @@ from pathlib import Path
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """200 on every path, with the process id; 503 while never ready, or while the file named by --sick exists."""
+    """200 on every path, with the process id; 503 while never ready, or while the file named by --sick exists.
+
+    No answer before the file named by --hold exists.
+    """
 
     def do_GET(self) -> None:
+        if "--hold" in sys.argv:
+            print("asked for", self.path, flush=True)
+            while not Path(_after("--hold")).exists():
+                time.sleep(0.02)
         sick = "--never-ready" in sys.argv or ("--sick" in sys.argv and Path(_after("--sick")).exists())
         body = str(os.getpid())
         if self.path == "/v1/models" and "--models" in sys.argv:
