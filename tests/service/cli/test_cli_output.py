@@ -38,7 +38,19 @@ async def test_a_table_has_whole_ids_and_no_control_codes(api: FakeApi, cli: Run
     api.answers["ListPools"] = pools.ListPoolsResponse(pools=[POOL], total_size=1)
     result = await cli("pool", "list")
     heading, row = result.out.splitlines()
-    assert heading.split() == ["POOL", "ID", "NAME", "PROVIDER", "OWNER", "STATE", "NODES", "GPUS", "CAP/H", "AGE"]
+    assert heading.split() == [
+        "POOL",
+        "ID",
+        "NAME",
+        "PROVIDER",
+        "OWNER",
+        "STATE",
+        "NODES",
+        "GPUS",
+        "COST/H",
+        "CAP/H",
+        "AGE",
+    ]
     assert re.split(r"\s{2,}", row.strip()) == [
         POOL.pool_id, "p [red]", "local", "user/me", "ACTIVE", "0", "3/8", "-", "-"
     ]  # fmt: skip
