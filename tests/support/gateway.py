@@ -182,8 +182,12 @@ class GatewayProcess:
 
     async def start(self) -> dict[str, Any]:
         """Start it and wait until it serves; gives what it announced."""
+        await self.launch()
+        return await self.announced(within_s=60)
+
+    async def launch(self) -> None:
+        """Start it, and wait for nothing."""
         self._starts += 1
-        log = self._log()
         environment = {
             **os.environ,
             **{f"ORCHESTRATION_{name.upper()}": str(value) for name, value in self._knobs.items()},
@@ -193,28 +197,33 @@ class GatewayProcess:
             "ORCHESTRATION_LOG_FORMAT": "json",
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a start that compiles every module takes seconds longer
-        with log.open("wb") as out:
+        with self.log.open("wb") as out:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "orchestration.service.cli.main", "serve", stdout=out, stderr=out, env=environment
             )
 
-        async def announced() -> dict[str, Any] | None:
+    @property
+    def log(self) -> Path:
+        """What the process that was started last prints."""
+        return self.data_dir.parent / f"{self.name}-{self._starts}.log"
+
+    async def announced(self, *, within_s: float) -> dict[str, Any]:
+        """What it announces once it serves."""
+
+        async def look() -> dict[str, Any] | None:
             assert self._process is not None
-            assert self._process.returncode is None, f"the gateway ended: {log.read_text()}"
-            for line in log.read_text().splitlines():
+            assert self._process.returncode is None, f"the gateway ended: {self.log.read_text()}"
+            for line in self.log.read_text().splitlines():
                 if '"grpc"' in line and '"http"' in line:
                     return dict(json.loads(line))
             return None
 
-        found = await eventually(announced, within_s=60, why=lambda: f"no announcement in {log.read_text()}")
+        found = await eventually(look, within_s=within_s, why=lambda: f"no announcement in {self.log.read_text()}")
         return dict(found)
-
-    def _log(self) -> Path:
-        return self.data_dir.parent / f"{self.name}-{self._starts}.log"
 
     def log_lines(self) -> list[str]:
         """What it has logged since its last start."""
-        return self._log().read_text().splitlines()
+        return self.log.read_text().splitlines()
 
     @asynccontextmanager
     async def api(self) -> AsyncGenerator[Api]:

@@ -66,7 +66,7 @@ def _end() -> None:
 def _tick() -> None:
     number = 0
     while True:
-        print("tick", number, flush=True)
+        print("tick", os.getpid(), number, flush=True)
         number += 1
         time.sleep(float(_after("--tick")))
 
