@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import tempfile
 import time
@@ -60,8 +61,8 @@ class Report:
     """What gateways logged as errors: no violation by itself, and worth a look."""
 
 
-async def soak(folder: Path, *, kills: int, seed: int) -> Report:
-    """Run it in a folder of its own."""
+async def soak(folder: Path, *, kills: int, seed: int, seconds: float = math.inf) -> Report:
+    """Run it in a folder of its own; no kill begins after so many seconds."""
     began = time.monotonic()
     knobs = {_PURGE_GRACE: 1.0} if _PURGE_GRACE in Settings.model_fields else {}
     gateway = DyingGateway(folder / "data", seed, **knobs)
@@ -71,7 +72,7 @@ async def soak(folder: Path, *, kills: int, seed: int) -> Report:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             await gateway.start()
-            await _drive(gateway, ledger, session, report, kills)
+            await _drive(gateway, ledger, session, report, kills, until=began + seconds)
             await _judge(gateway, ledger, session, report, log_folders=bool(knobs))
         await gateway.process.stop()
         gateway.note_errors()
@@ -90,7 +91,13 @@ async def soak(folder: Path, *, kills: int, seed: int) -> Report:
 
 
 async def _drive(
-    gateway: DyingGateway, ledger: Ledger, session: aiohttp.ClientSession, report: Report, kills: int
+    gateway: DyingGateway,
+    ledger: Ledger,
+    session: aiohttp.ClientSession,
+    report: Report,
+    kills: int,
+    *,
+    until: float,
 ) -> None:
     """Have callers ask and gateways die, until there were so many kills and every request was answered."""
     rest = Rest(session, await gateway.base())
@@ -105,7 +112,7 @@ async def _drive(
     async with asyncio.TaskGroup() as group:
         for driver in drivers:
             group.create_task(driver.run(stop))
-        while gateway.kills < kills:
+        while gateway.kills < kills and time.monotonic() < until:
             await gateway.kill_at_random(ledger.accepts.total)
             await gateway.come_back(kills)
         stop.set()
@@ -179,12 +186,18 @@ def main(arguments: Sequence[str]) -> int:
     """Run a soak; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=50, help="how often the gateway is killed (default: 50)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=240,
+        help="no kill begins after so many (default: 240); the table says how many did",
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is random (default: the time)")
     parser.add_argument("--json", type=Path, help="where to write the report, too")
     given = parser.parse_args(arguments)
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        report = asyncio.run(soak(Path(name), kills=given.kills, seed=given.seed))
+        report = asyncio.run(soak(Path(name), kills=given.kills, seed=given.seed, seconds=given.seconds))
     print_table(report)
     print(json.dumps(asdict(report)))
     if given.json:

@@ -28,12 +28,22 @@ def replica(ordinal: int, state: ReplicaState, **fields: object) -> Replica:
 
 
 READY, STARTING, FAILED = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.FAILED
+DONE = ReplicaState.TERMINATED
 
 CASES: list[tuple[str, dict[str, object], list[Replica], DeploymentStatus]] = [
     ("nothing yet", {}, [], DeploymentStatus.DEPLOYING),
     ("first start", {}, [replica(0, READY), replica(1, STARTING)], DeploymentStatus.DEPLOYING),
     ("all ready", {}, [replica(0, READY), replica(1, READY)], DeploymentStatus.RUNNING),
     ("none wanted", {"replicas": 0}, [], DeploymentStatus.RUNNING),
+    ("all done", {}, [replica(0, DONE), replica(1, DONE)], DeploymentStatus.STOPPED),
+    ("one done, one at work", {}, [replica(0, DONE), replica(1, READY)], DeploymentStatus.RUNNING),
+    ("one done, one not yet at work", {}, [replica(0, DONE), replica(1, STARTING)], DeploymentStatus.DEPLOYING),
+    (
+        "one done, one given up",
+        {"complete_generation": 1},
+        [replica(0, DONE), replica(1, FAILED, retry_at=0.0)],
+        DeploymentStatus.FAILED,
+    ),
     (
         "scaled down, the surplus still there",
         {"complete_generation": 1},

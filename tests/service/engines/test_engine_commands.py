@@ -176,6 +176,32 @@ def test_defaults_of_every_engine_are_usable() -> None:
         assert made.install_hint
 
 
+@pytest.mark.parametrize(
+    ("engine", "model", "configuration", "name"),
+    [
+        ("vllm", "org/name", {}, "demo"),
+        ("vllm", "org/name", {"served_model_name": "other, and a comma"}, ""),
+        ("vllm", "org/name", {"served_model_name": "other"}, "other"),
+        ("vllm", "org/name", {"args": ["--served-model-name=third"]}, ""),
+        ("sglang", "org/name", {}, "demo"),
+        ("llamacpp", "/m.gguf", {"alias": "other"}, "other"),
+        ("llamacpp", "/m.gguf", {"args": ["-a", "third"]}, ""),
+        ("infinity", "org/name", {}, "demo"),
+        ("tei", "org/name", {}, ""),
+        ("tgi", "org/name", {}, ""),
+        ("ollama", "name", {}, ""),
+        ("triton", "/models", {}, ""),
+        ("custom", "org/name", {"command": ["serve"]}, ""),
+    ],
+)
+def test_the_model_that_must_be_listed_is_the_one_that_the_engine_is_told(
+    engine: str, model: str, configuration: dict[str, object], name: str
+) -> None:
+    made = planned(engine, model, configuration=configuration)
+    assert (made.served_model, made.models_path) == (name, "/v1/models" if name else "")
+    assert not name or name in made.command
+
+
 def test_keys_of_every_engine_override_the_row() -> None:
     keys = {
         "image": "registry/image:1",

@@ -21,7 +21,7 @@ from orchestration.service.engines.base import EngineRequest
 from orchestration.service.engines.llamacpp import LLAMACPP
 from orchestration.service.engines.llamacpp_server import parse
 from orchestration.service.engines.local_command import resolve_local_command
-from orchestration.service.engines.readiness import probe
+from orchestration.service.engines.readiness import ServedModel, probe, probe_model
 from orchestration.service.engines.table import plan
 
 MODULE = (sys.executable, "-m", "orchestration.service.engines.llamacpp_server")
@@ -118,6 +118,9 @@ async def test_a_real_model_answers_and_ends_on_sigterm(served: Served) -> None:
     assert b"llamacpp:" in served.get(LLAMACPP.metrics_path)[1]
     async with aiohttp.ClientSession() as session:
         assert (await probe(session, served.url, LLAMACPP.health_path, 5)).ready
+        assert (await probe_model(session, served.url, ServedModel("/v1/models", "demo"), 5)).ready
+        gone = await probe_model(session, served.url, ServedModel("/v1/models", "other"), 5)
+        assert gone.message == "model 'other' is not served; it serves 'demo'"
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(timeout=5) == 0
 

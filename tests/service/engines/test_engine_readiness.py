@@ -1,6 +1,7 @@
 """Probes of real servers, good and bad."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orchestration.service.engines.readiness import probe
+from orchestration.service.engines.readiness import ServedModel, probe, probe_model
 
 
 @asynccontextmanager
@@ -107,3 +108,46 @@ async def test_an_endpoint_that_is_none_is_a_result_too(endpoint: str, path: str
         result = await probe(session, endpoint, path, 5)
     assert not result.ready
     assert result.message
+
+
+def models(*names: str) -> str:
+    return json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+
+@pytest.mark.parametrize(
+    ("response", "ready", "gone", "message"),
+    [
+        (reply("200 OK", models("demo")), True, False, "GET /v1/models answered 200"),
+        (reply("200 OK", models("other", "demo")), True, False, "GET /v1/models answered 200"),
+        (reply("200 OK", '{"data": [{"id": "m.gguf", "aliases": ["demo"]}]}'), True, False, "GET /v1/models"),
+        (reply("200 OK", models("Demo")), False, True, "model 'demo' is not served; it serves 'Demo'"),
+        (reply("200 OK", models()), False, True, "model 'demo' is not served; it serves none"),
+        (
+            reply("200 OK", models(*"abcdefg")),
+            False,
+            True,
+            "model 'demo' is not served; it serves 'a', 'b', 'c', 'd', 'e' and 2",
+        ),
+        # What follows does not tell: a key is needed, the path is not known, or it is no list of models.
+        (reply("401 Unauthorized"), True, False, "GET /v1/models answered 401"),
+        (reply("403 Forbidden"), True, False, "GET /v1/models answered 403"),
+        (reply("404 Not Found"), True, False, "GET /v1/models answered 404"),
+        (reply("200 OK", "hello"), True, False, "GET /v1/models answered 200"),
+        (reply("200 OK", "[]"), True, False, "GET /v1/models answered 200"),
+        (reply("200 OK", '{"data": 1}'), True, False, "GET /v1/models answered 200"),
+        (reply("503 Busy", "engine dead"), False, False, "GET /v1/models answered 503: engine dead"),
+        (b"", False, False, "GET /v1/models failed: Server disconnected"),
+    ],
+)
+async def test_whether_the_model_is_served(response: bytes, ready: bool, gone: bool, message: str) -> None:
+    async with answering(response) as endpoint, aiohttp.ClientSession() as session:
+        result = await probe_model(session, endpoint + "/", ServedModel("/v1/models", "demo"), 5)
+    assert (result.ready, result.model_gone) == (ready, gone)
+    assert result.message.startswith(message)
+
+
+async def test_an_engine_that_does_not_say_what_it_serves_is_given_up_on() -> None:
+    async with answering(b"", hang=True) as endpoint, aiohttp.ClientSession() as session:
+        result = await asyncio.wait_for(probe_model(session, endpoint, ServedModel("/v1/models", "demo"), 0.2), 5)
+    assert result.message == "no answer to GET /v1/models within 0.2 s"
+    assert (result.ready, result.model_gone) == (False, False)

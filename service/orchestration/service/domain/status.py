@@ -51,15 +51,19 @@ def is_complete(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
 
 
 def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> DeploymentStatus:
-    """The status of a deployment with these replicas (all that have a row)."""
+    """The status of a deployment with these replicas (all that have a row).
+
+    An update whose replicas were given up is not FAILED: it is rolled back.
+    """
     if deployment.desired is DesiredState.STOPPED:
         return DeploymentStatus.TERMINATING if replicas else DeploymentStatus.STOPPED
     if is_complete(deployment, replicas):
         done = replicas and all(map(completed, replicas))
         return DeploymentStatus.STOPPED if done else DeploymentStatus.RUNNING
     ready = len(serving(replicas))
-    given_up, current = _given_up(deployment, replicas)
-    if given_up and given_up == current and current >= deployment.replicas and not ready:
+    current = [replica for replica in replicas if replica.generation == deployment.generation]
+    given_up = 0 if can_roll_back(deployment) else sum(map(gave_up, current))
+    if given_up and given_up + sum(map(completed, current)) == len(current) >= deployment.replicas and not ready:
         return DeploymentStatus.FAILED
     if given_up:
         return DeploymentStatus.DEGRADED if ready else DeploymentStatus.DEPLOYING
@@ -68,12 +72,6 @@ def deployment_status(deployment: Deployment, replicas: Sequence[Replica]) -> De
     if deployment.complete_generation < deployment.generation:
         return DeploymentStatus.UPDATING
     return DeploymentStatus.DEGRADED if ready or not _starting_anew(replicas) else DeploymentStatus.DEPLOYING
-
-
-def _given_up(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[int, int]:
-    """How many replicas of the generation were given up for good, of how many. An update that fails is rolled back."""
-    current = [replica for replica in replicas if replica.generation == deployment.generation]
-    return 0 if can_roll_back(deployment) else sum(gave_up(replica) for replica in current), len(current)
 
 
 def _starting_anew(replicas: Sequence[Replica]) -> bool:

@@ -117,7 +117,7 @@ def _listed(body: bytes) -> list[str] | None:
             aliases = entry.get("aliases")
             found = [entry.get("id"), *(cast("list[object]", aliases) if isinstance(aliases, list) else [])]
             names += [name for name in found if isinstance(name, str)]
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _answer(path: str, status: int, body: bytes, *, ready: bool) -> str:
