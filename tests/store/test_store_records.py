@@ -188,7 +188,8 @@ async def test_an_exception_leaves_nothing_behind(store: Store, url: str) -> Non
         await fail()
     assert store.index.revision == revision
     assert store.index.all(Deployment) == []
-    assert await store.list_events("pool", parent.id, limit=10) == ([], 0)
+    events, _ = await store.list_events("pool", parent.id, limit=10)
+    assert [event.reason for event in events] == ["POOL_CREATED"], "of the transaction before"
     async with await Store.open(url) as reopened:
         assert reopened.index.all(Pool) == [parent]
 

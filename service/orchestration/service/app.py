@@ -68,7 +68,7 @@ async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
         controllers = build_controllers(parts, managed)
         stack.push_async_callback(controllers.close)
         controllers.start()
-        _background(stack, _retention(parts.store, controllers.shards), "retention")
+        _background(stack, _retention(parts.store, controllers.shards, settings), "retention")
         yield running
 
 
@@ -149,14 +149,16 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     return RunningApp(grpc_address, http.address)
 
 
-async def _retention(store: Store, shards: ShardLeases) -> None:
+async def _retention(store: Store, shards: ShardLeases, settings: Settings) -> None:
     """Forget old changes, events and answers, every hour; of several gateways the one that reaps does it."""
     while True:
         pause = _MINUTE_S
         if shards.lease(REAPER) is not None:
             pause = _HOUR_S
             try:
-                await store.trim()
+                await store.trim(
+                    events_s=settings.events_retention_s, events_per_subject=settings.events_max_per_subject
+                )
             except StoreError as error:
                 log.warning("old entries could not be removed", error=str(error))
         await asyncio.sleep(pause)

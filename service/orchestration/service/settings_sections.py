@@ -137,6 +137,14 @@ class StorageSettings(_Section):
         default_factory=lambda data: f"sqlite+aiosqlite:///{data['data_dir']}/orchestration.db",
         description="SQLite for one gateway, PostgreSQL for several. A password in it is never shown.",
     )
+    events_retention_s: Seconds = Field(
+        default=30 * 86_400.0,
+        description="How long events are kept, also those of what is gone by then.",
+    )
+    events_max_per_subject: Count = Field(
+        default=10_000,
+        description="Events kept of each deployment, node, pool and model; the oldest go first.",
+    )
 
 
 class LogSettings(_Section):

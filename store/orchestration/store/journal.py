@@ -49,6 +49,24 @@ async def trim_events(tx: Transaction, before: float) -> int:
     return len(await tx.run(delete(events).where(events.c.id.in_(old)).returning(events.c.id)))
 
 
+async def crowded(connection: AsyncConnection, most: int) -> list[tuple[str, str]]:
+    """Kind and id of the subjects that have more events than that. Reads an index whole: not under the write lock."""
+    subject = (events.c.kind, events.c.subject_id)
+    found = await connection.execute(select(*subject).group_by(*subject).having(func.count() > most))
+    return [(row.kind, row.subject_id) for row in found]
+
+
+async def thin_out(tx: Transaction, kind: str, subject_id: str, most: int) -> int:
+    """Forget a subject's oldest events beyond its newest `most`; returns how many, TRIM_BATCH at most."""
+    subject = (events.c.kind == kind) & (events.c.subject_id == subject_id)
+    newest = select(events.c.id).where(subject).order_by(events.c.id.desc())
+    beyond = await tx.run(newest.offset(most).limit(1))
+    if not beyond:
+        return 0
+    old = select(events.c.id).where(subject, events.c.id <= beyond[0]["id"]).order_by(events.c.id).limit(TRIM_BATCH)
+    return len(await tx.run(delete(events).where(events.c.id.in_(old)).returning(events.c.id)))
+
+
 async def trim_answers(tx: Transaction, before: float) -> int:
     """Forget answers from before a time; returns how many, TRIM_BATCH at most."""
     key = tuple_(answers.c.scope, answers.c.request_id)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, Self
 
 from sqlalchemy import text
@@ -18,6 +17,7 @@ from orchestration.store.errors import StoreUnavailableError
 from orchestration.store.follower import Follower
 from orchestration.store.index import Index
 from orchestration.store.migrate import known_revisions
+from orchestration.store.narration import untold
 from orchestration.store.opening import open_database
 from orchestration.store.outage import WriteFailure
 from orchestration.store.records import Change, Event, UsageInterval
@@ -25,6 +25,7 @@ from orchestration.store.transaction import Transaction
 from orchestration.store.writer import Writer
 
 BUSY_TIMEOUT_S = 5.0
+EVENTS_PER_SUBJECT = 10_000
 _DAY_S = 86_400.0
 
 
@@ -86,16 +87,20 @@ class Store:
         with contextlib.suppress(*DRIVER_ERRORS):
             await self.database.close()
 
-    def write(self, *, actor: str) -> AbstractAsyncContextManager[Transaction]:
+    @contextlib.asynccontextmanager
+    async def write(self, *, actor: str) -> AsyncGenerator[Transaction]:
         """A write transaction: ``async with store.write(actor=...) as tx``.
 
         ``actor``: who does it, for the events. When the block ends, everything is committed and on disk, and the index
         shows it; when it raises, nothing is. Raises StoreUnavailableError when that failed, or when the turn does not
         come within the busy timeout and a little. A cancellation while the commit is under way is raised at once, and
         the change may be committed all the same. Keep the block short, without any network call: every other writer
-        waits.
+        waits. A transition that the block tells no event of gets a plain one.
         """
-        return self._writer.write(actor=actor)
+        async with self._writer.write(actor=actor) as tx:
+            yield tx
+            for event in untold(tx.pending):
+                tx.event(**event)
 
     @property
     def write_failure(self) -> WriteFailure | None:
@@ -170,10 +175,13 @@ class Store:
         events_s: float = 30 * _DAY_S,
         answers_s: float = _DAY_S,
         usage_s: float = 400 * _DAY_S,
+        events_per_subject: int = EVENTS_PER_SUBJECT,
     ) -> None:
         """Forget what is older than these numbers of seconds, in short transactions.
 
         That is changes, events, answers, and usage intervals by their end: one that is open is kept.
+        ``events_per_subject``: of each deployment, node, pool and model the newest so many events are kept at most;
+        those of one that is gone are kept as long as all others.
         """
         now = self.clock()
         for forget, age_s in (
@@ -186,6 +194,17 @@ class Store:
             while count == journal.TRIM_BATCH:
                 async with self.write(actor="retention") as tx:
                     count = await forget(tx, now - age_s)
+        await self._thin_out(events_per_subject)
+
+    async def _thin_out(self, events_per_subject: int) -> None:
+        with translated():
+            async with self.database.snapshot() as snapshot:
+                subjects = await journal.crowded(snapshot, events_per_subject)
+        for kind, subject_id in subjects:
+            count = journal.TRIM_BATCH
+            while count == journal.TRIM_BATCH:
+                async with self.write(actor="retention") as tx:
+                    count = await journal.thin_out(tx, kind, subject_id, events_per_subject)
 
     def beat(self, node_id: str, **liveness: Any) -> None:
         """Note a heartbeat that changes nothing but liveness (``liveness.LIVENESS_FIELDS``).
