@@ -41,6 +41,7 @@ class Watcher:
     connected: AsyncExitStack = field(default_factory=AsyncExitStack)
     stream: AsyncIterator[Any] | None = None
     broken: bool = False
+    _following: asyncio.Future[Any] | None = None
     _last: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     async def connect(self, watches: WatchUseCase) -> None:
@@ -50,6 +51,10 @@ class Watcher:
         self._last = {}
 
     async def disconnect(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
         await self.connected.aclose()
         self.connected, self.stream = AsyncExitStack(), None
 
@@ -63,14 +68,12 @@ class Watcher:
         """Take in so many messages at most; how many came before there was nothing more to tell."""
         assert self.stream is not None
         for number in range(count):
-            following = asyncio.ensure_future(anext(self.stream))
+            self._following = self._following or asyncio.ensure_future(anext(self.stream))
             for _ in range(50):  # all happens in this loop: what does not come now does not come
                 await asyncio.sleep(0)
-            if not following.done():
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-                await self.disconnect()
+            if not self._following.done():
                 return number
+            following, self._following = self._following, None
             self.take(following.result())
         return count
 
@@ -174,6 +177,9 @@ async def test_whatever_breaks_the_picture_is_true_in_the_end(seed: int, tmp_pat
             for watcher in watchers:
                 await watcher.lose_connection()
             await world.restart()
+    async with world.store.write(actor="test") as tx:  # so that everybody's last token is of the last change
+        for org_id in ("acme", "zeta"):
+            await tx.insert(deployment("p", org_id=org_id))
     for watcher in watchers:
         if watcher.stream is None:
             await watcher.connect(world.watches)
@@ -183,6 +189,8 @@ async def test_whatever_breaks_the_picture_is_true_in_the_end(seed: int, tmp_pat
         again = Watcher(watcher.filters, picture=watcher.picture, token=watcher.token)
         await again.connect(world.watches)
         assert await again.read(10) == 0, "who knows everything was told something"
+        await watcher.disconnect()
+        await again.disconnect()
     await world.close()
 
 
