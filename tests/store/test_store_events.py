@@ -61,7 +61,7 @@ async def test_a_replica_is_told_of_from_its_making_to_its_end(store: Store) -> 
     async with store.write(actor="controller") as tx:
         await tx.delete(made)
     assert await told(store, made) == [
-        ("NORMAL", "REPLICA_CREATED", "replica 3: is to be started"),
+        ("NORMAL", "REPLICA_CREATED", "replica 3: is to be started, of generation 1"),
         ("NORMAL", "REPLICA_PROVISIONING", "replica 3: PENDING -> PROVISIONING"),
         ("NORMAL", "REPLICA_ENDPOINT_CHANGED", "replica 3: answers at http://127.0.0.1:1"),
         ("WARNING", "REPLICA_FAILED", "replica 3: PROVISIONING -> FAILED: exited with code 3"),

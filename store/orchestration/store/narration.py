@@ -129,8 +129,9 @@ def _deployment(before: Deployment | None, after: Deployment | None) -> Transiti
 
 def _replica(before: Replica | None, after: Replica | None) -> Transition | None:
     if before is None or after is None:
-        gone = "is gone" if before is not None and before.instance_name else "is gone; it held nothing"
-        return _came_or_went("REPLICA", before, after, "is to be started", gone, gone="TERMINATED")
+        came = f"is to be started, of generation {after.generation}" if after is not None else ""
+        went = "is gone" if before is not None and before.instance_name else "is gone; it held nothing"
+        return _came_or_went("REPLICA", before, after, came, went, gone="TERMINATED")
     if before.state is not after.state:
         why = f": {after.message}" if after.message else ""
         text = f"{before.state} -> {after.state}{why}"

@@ -124,8 +124,6 @@ class DeploymentController:
                     state_changed_at=now,
                 )
             )
-        text = f"replicas {', '.join(map(str, ordinals))} of generation {deployment.generation} are to be started"
-        tx.event(kind="deployment", subject_id=deployment.id, reason="REPLICAS_CREATED", message=text)
 
     async def _end(self, tx: Transaction, replica: Replica, now: float) -> None:
         if not replica.instance_name:
