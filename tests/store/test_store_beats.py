@@ -119,3 +119,32 @@ async def test_beats_of_the_unknown(store: Store) -> None:
     await asyncio.sleep(0)
     with pytest.raises(ValueError, match="pool_id"):
         store.beat("gone", pool_id="x")
+
+
+async def test_a_heartbeat_from_before_the_clock_was_set_back_does_not_silence_those_after_it(
+    url: str, clock: FakeClock
+) -> None:
+    async with await Store.open(url, clock=clock) as store:
+        one = await add_node(store)
+        store.beat(one.id, last_heartbeat_at=clock.now)
+    clock.now -= 3600
+    async with await Store.open(url, clock=clock) as store:
+        assert known(store, one.id).last_heartbeat_at == clock.now, "it is held to be of now"
+        clock.now += 10
+        store.beat(one.id, last_heartbeat_at=clock.now)
+        async with await Store.open(url, clock=clock) as other:
+            await store.flush_beats()
+            await eventually(lambda: known(other, one.id).last_heartbeat_at == clock.now)
+    async with await Store.open(url, clock=clock) as reopened:
+        assert known(reopened, one.id).last_heartbeat_at == clock.now, "on disk too"
+
+
+async def test_another_process_ahead_does_not_hide_heartbeats(store: Store, other: Store, clock: FakeClock) -> None:
+    """One gateway's clock is an hour ahead: what it heard counts as heard now, and hides nothing that comes after."""
+    one, two = await add_node(store), await add_node(store)
+    await eventually(lambda: other.index.get(Node, two.id) is not None)
+    store.beat(one.id, last_heartbeat_at=clock.now + 3600)
+    await eventually(lambda: known(other, one.id).last_heartbeat_at == clock.now)
+    clock.now += 30
+    store.beat(two.id, last_heartbeat_at=clock.now)
+    await eventually(lambda: known(other, two.id).last_heartbeat_at == clock.now)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import errno
 import os
 import sqlite3
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Generator
@@ -27,6 +25,7 @@ from orchestration.store.migrate import known_revisions
 from orchestration.store.records import Deployment, Node, Pool
 from orchestration.store.store import Store
 from orchestration.store.tables import TABLES, metadata
+from tests.support.disks import fill, small_disk
 from tests.support.stores import add_pool, deployment, eventually, model, node, pool, sqlite_url
 
 
@@ -214,34 +213,15 @@ async def test_a_database_that_another_program_holds(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
+def disk(tmp_path: Path) -> Generator[Path]:
     """A file system of four megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"file systems cannot be mounted here: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 4) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
-def fill(path: Path) -> None:
-    """Write a file until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 4096):
-                pass
-        except OSError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017 - the only way out of the loop
-
-
-async def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
-    url = sqlite_url(small_disk / "store.db")
-    filler = small_disk / "filler"
+async def test_a_full_disk_loses_nothing(disk: Path) -> None:
+    url = sqlite_url(disk / "store.db")
+    filler = disk / "filler"
     async with await Store.open(url) as store:
         kept = [await add_pool(store)]
         fill(filler)
@@ -253,8 +233,10 @@ async def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
                 refused = error
         assert refused.reason == "DISK_FULL"
         assert store.index.all(Pool) == kept
+        assert store.write_failure is not None
         filler.unlink()
         kept.append(await add_pool(store))
+        assert store.write_failure is None
     async with await Store.open(url) as reopened:
         assert reopened.index.all(Pool) == kept
 

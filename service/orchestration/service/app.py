@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
 
 from orchestration.service.address import parse_address
+from orchestration.service.clock import SteadyClock
 from orchestration.service.control import Parts, build_controllers, build_registrars
 from orchestration.service.controllers.health import probe_session
 from orchestration.service.controllers.shards import REAPER, ShardLeases
+from orchestration.service.disk import DiskWatch
 from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
 from orchestration.service.logs.collector import LogCollector
@@ -67,6 +69,7 @@ async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
         running = await _listen(stack, parts, managed)
         controllers = build_controllers(parts, managed)
         stack.push_async_callback(controllers.close)
+        parts.store.on_recovery(controllers.manager.wake_all)
         controllers.start()
         _background(stack, _retention(parts.store, controllers.shards, settings), "retention")
         yield running
@@ -75,8 +78,9 @@ async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
 async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     """What holds state: the store, the logs and the providers."""
     _make_data_dir(settings)
+    clock = SteadyClock()
     try:
-        store = await Store.open(settings.database_url)
+        store = await Store.open(settings.database_url, clock=clock)
     except StoreError as error:
         raise StartError(str(error)) from error
     stack.push_async_callback(store.close)
@@ -105,13 +109,15 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
     collector = LogCollector(logs)
     stack.push_async_callback(collector.close)
     session = await stack.enter_async_context(probe_session())
-    return Parts(settings, store, providers, logs, collector, session, _metrics())
+    return Parts(settings, store, providers, logs, collector, session, _metrics(clock), clock)
 
 
-def _metrics() -> CollectorRegistry:
+def _metrics(clock: SteadyClock) -> CollectorRegistry:
     metrics = CollectorRegistry()
     ProcessCollector(registry=metrics)
     PlatformCollector(registry=metrics)
+    text = "By how much the wall clock is ahead of the time that the gateway goes by; not 0 for a while after a jump."
+    Gauge("orchestration_clock_offset_seconds", text, registry=metrics).set_function(lambda: clock.offset_s)
     return metrics
 
 
@@ -139,12 +145,14 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     address = parse_address(settings.grpc_listen)
     port = await grpc_server.start(address.host, address.port)
     stack.push_async_callback(grpc_server.stop, settings.shutdown_grace_s)
-    readiness = Readiness(parts.store, grpc_server)
+    disk = DiskWatch([folder for folder in (settings.data_dir, parts.store.folder) if folder is not None])
+    readiness = Readiness(parts.store, disk, grpc_server, parts.metrics)
     grpc_address = str(type(address)(address.host, port))
     await http.start(registrars, interceptors, readiness, parts.metrics, grpc_address)
     stack.push_async_callback(http.stop)
     stack.push_async_callback(shutdown.close, settings.shutdown_grace_s)
     await readiness.check()
+    _background(stack, disk.run(), "disk watch")
     _background(stack, readiness.run(), "readiness")
     return RunningApp(grpc_address, http.address)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from orchestration.service.clock import SteadyClock
 from orchestration.service.controllers.deployments import DeploymentController
 from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.guard import Guard
@@ -69,7 +69,7 @@ class Parts:
     collector: LogCollector
     session: aiohttp.ClientSession
     metrics: CollectorRegistry
-    clock: Callable[[], float] = time.time
+    clock: SteadyClock
 
 
 def build_registrars(parts: Parts, managed: ManagedNodes, http_base: Callable[[], str]) -> Sequence[Registrar]:

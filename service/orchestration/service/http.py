@@ -98,7 +98,7 @@ def _add_plain_routes(app: web.Application, readiness: Readiness, metrics: Colle
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        reason = await readiness.check()
+        reason = readiness.reason
         if reason:
             return web.json_response({"status": "not ready", "reason": reason}, status=503)
         return web.json_response({"status": "ready"})

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestration.store.errors import StoreError
 from orchestration.store.index import Index
-from orchestration.store.liveness import LIVENESS_FIELDS
+from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
 from orchestration.store.records import Node
 from orchestration.store.writer import Writer
 
@@ -40,6 +40,13 @@ class Beats:
         self._index.replace_liveness(dataclasses.replace(node, **liveness))
         self._behind.add(node_id)
         self._some.set()
+
+    def correct(self, now: float) -> None:
+        """Hold heartbeats from before the clock was set back to be of now: for long, no later one would count."""
+        for node in self._index.all(Node):
+            heard_at = possible_heartbeat(node.last_heartbeat_at, now)
+            if heard_at != node.last_heartbeat_at:
+                self.beat(node.id, last_heartbeat_at=heard_at)
 
     async def flush(self) -> None:
         """Write what is behind. When that fails, it stays behind for the next flush."""

@@ -19,7 +19,7 @@ from orchestration.store.catchup import read_changes
 from orchestration.store.database import DRIVER_ERRORS, Database
 from orchestration.store.flush import NOTIFY_CHANNEL
 from orchestration.store.index import Index
-from orchestration.store.liveness import LIVENESS_FIELDS
+from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
 from orchestration.store.records import Node
 from orchestration.store.tables import nodes, store_meta
 
@@ -36,9 +36,10 @@ _OVERLAP_S = 5.0
 class Follower:
     """Follows one database."""
 
-    def __init__(self, database: Database, index: Index) -> None:
+    def __init__(self, database: Database, index: Index, clock: Callable[[], float]) -> None:
         self._database = database
         self._index = index
+        self._clock = clock
         self._notified = asyncio.Event()
         self._version: int | None = None
         self._last_beat = 0.0
@@ -130,6 +131,7 @@ class Follower:
             recent = await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since))
         for row in recent.mappings():
             values = dict(row)
+            values["last_heartbeat_at"] = possible_heartbeat(values["last_heartbeat_at"], self._clock())
             self._last_beat = max(self._last_beat, values["last_heartbeat_at"])
             known = self._index.get(Node, values.pop("id"))
             same = known is not None and known.incarnation == values.pop("incarnation")

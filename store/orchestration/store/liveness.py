@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, or_, update
 
 from orchestration.store.records import Node, Record
 from orchestration.store.tables import nodes
@@ -23,9 +23,19 @@ LIVENESS_FIELDS = (
 )
 """The fields of a node that ``Store.beat`` may change."""
 
+CLOCK_TOLERANCE_S = 60.0
+"""Clocks of several processes may differ by so much; a heartbeat further ahead is of a clock that was set back."""
+
+_HEARD_AT = bindparam("new_last_heartbeat_at")
 UPDATE_LIVENESS = (
     update(nodes)
-    .where(nodes.c.id == bindparam("node_id"), nodes.c.last_heartbeat_at <= bindparam("new_last_heartbeat_at"))
+    .where(
+        nodes.c.id == bindparam("node_id"),
+        or_(
+            nodes.c.last_heartbeat_at <= _HEARD_AT,
+            nodes.c.last_heartbeat_at > _HEARD_AT + CLOCK_TOLERANCE_S,
+        ),
+    )
     .values({name: bindparam(f"new_{name}") for name in LIVENESS_FIELDS})
 )
 
@@ -38,6 +48,11 @@ def liveness(node: Node) -> dict[str, Any]:
 def liveness_parameters(node: Node) -> dict[str, Any]:
     """The parameters of ``UPDATE_LIVENESS`` for a node."""
     return {"node_id": node.id, **{f"new_{name}": value for name, value in liveness(node).items()}}
+
+
+def possible_heartbeat(at: float, now: float) -> float:
+    """When a node was heard of: now at the latest, whatever clock said so."""
+    return now if at > now + CLOCK_TOLERANCE_S else at
 
 
 def with_newest_liveness(record: R, known: Record | None) -> R:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import text
@@ -44,9 +45,10 @@ class Store:
         self.database = database
         self._writer = Writer(database, index, clock)
         self._beats = Beats(index, self._writer)
-        self.follower = Follower(database, index)
+        self.follower = Follower(database, index, clock)
         self._schema = known_revisions()[-1]
         self._history = asyncio.Lock()  # a thousand watches that resume at once must not take every connection
+        self._beats.correct(clock())
         self._tasks = [
             asyncio.create_task(self._beats.run(), name="store heartbeats"),
             asyncio.create_task(self.follower.run(), name="store follower"),
@@ -101,6 +103,11 @@ class Store:
             yield tx
             for event in untold(tx.pending):
                 tx.event(**event)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the database's files are; None when it is another machine's or another program's business."""
+        return None if self.database.files is None else self.database.files.path.parent
 
     @property
     def write_failure(self) -> WriteFailure | None:

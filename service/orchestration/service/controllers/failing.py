@@ -34,6 +34,11 @@ class Ender:
         self._collector = collector
         self._backoff = backoff
 
+    @property
+    def longest_pause_s(self) -> float:
+        """The longest pause before the next attempt."""
+        return self._backoff.maximum_s
+
     async def attempt_failed(
         self,
         replica: Replica,

@@ -12,6 +12,7 @@ from orchestration.service.controllers.probing import FIRST_PROBE_S, Prober
 from orchestration.service.controllers.shards import ShardLeases
 from orchestration.service.controllers.starting import WAIT_FOR_ROOM_S, Rejected, Starter
 from orchestration.service.controllers.transitions import Transitions
+from orchestration.service.domain.times import corrected_times
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.providers.base import Instance, InstanceState, ProviderError
 from orchestration.service.providers.registry import ProviderRegistry
@@ -90,6 +91,7 @@ class ReplicaController:
             return await self._leaver.leave(replica, node)
         if replica.instance_name:
             self._held[replica.id] = (replica.provider, replica.instance_name)
+        replica = await self._with_possible_times(replica)
         match replica.state:
             case ReplicaState.PENDING:
                 return await self._start(replica, deployment)
@@ -120,6 +122,11 @@ class ReplicaController:
         node = self._index.get(Node, replica.node_id) if replica.instance_name and replica.node_id else None
         # On a machine that the gateway itself keeps, the instance tells more than an inventory that has changed.
         return node if node is not None and node.state in _LOST and not node.managed else None
+
+    async def _with_possible_times(self, replica: Replica) -> Replica:
+        """The replica, without times from before the clock was set back: waits would last as long as that was far."""
+        late = corrected_times(replica, self._clock(), longest_pause_s=self._ender.longest_pause_s)
+        return await self._transitions.note(replica, **late) if late else replica
 
     async def _start(self, replica: Replica, deployment: Deployment) -> float | None:
         """Place and provision, unless the rollout is about to replace the replica, or it is not time yet."""

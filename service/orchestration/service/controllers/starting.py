@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestration.service.clock import bounded
 from orchestration.service.controllers.choosing import Chooser
 from orchestration.service.controllers.transitions import UNPLACED, Transitions
 from orchestration.service.domain import gpu
@@ -184,11 +185,12 @@ class Starter:
         """Note the instance and what it really costs, from now on billed; an instance over the cap is not kept."""
         now = self._transitions.clock()
         price = instance.price_per_hour or replica.price_per_hour
-        # A clock of the provider's that is ahead or behind does not bill what was not used.
+        # The provider's clock is another one: it started after the place was reserved, and before now.
+        started_at = bounded(instance.started_at or now, earliest=replica.placed_at, latest=now)
         billed: dict[str, Any] = {
             "provider_instance_id": instance.provider_instance_id,
             "price_per_hour": price,
-            "billed_from": min(now, max(replica.placed_at, instance.started_at or now)),
+            "billed_from": started_at,
         }
         async with self._transitions.place(replica.deployment_id) as tx:
             text = await self._over_cap(tx, replica, price)
@@ -208,7 +210,7 @@ class Starter:
                 models_path=plan.models_path,
                 served_model=plan.served_model,
                 startup_timeout_s=plan.startup_timeout_s,
-                started_at=instance.started_at or now,
+                started_at=started_at,
                 reason="",
                 message="",
                 **billed,

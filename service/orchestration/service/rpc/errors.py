@@ -31,6 +31,17 @@ _CODES: dict[type[errors.OrchestrationError], grpc.StatusCode] = {
     errors.DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
+_RETRY_S = 5.0
+_RETRY_AFTER_S = {
+    "DATABASE_LOCKED": 2.0,
+    "DATABASE_SLOW": 2.0,
+    "DATABASE_UNREACHABLE": 5.0,
+    "DATABASE_GONE": 15.0,
+    "DISK_FULL": 30.0,
+    "DATABASE_READ_ONLY": 30.0,
+}
+"""When to try again: soon where it passes by itself, later where somebody has to do something first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -101,11 +112,15 @@ def _translate(error: Exception) -> errors.OrchestrationError | None:
                 "CONCURRENT_CHANGE", "the resource was changed meanwhile; read it and try again"
             )
         case store_errors.StoreUnavailableError():
-            return errors.UnavailableError(error.reason, f"the database cannot be used now: {error}")
+            return errors.UnavailableError(
+                error.reason,
+                f"the database cannot be used now: {error}",
+                retry_after_s=_RETRY_AFTER_S.get(error.reason, _RETRY_S),
+            )
         case log_store.InvalidCursorError():
             return errors.InvalidArgumentError(errors.Violation("cursor", str(error)))
         case log_store.LogStoreError():
-            return errors.UnavailableError("LOG_STORE_UNAVAILABLE", str(error))
+            return errors.UnavailableError("LOG_STORE_UNAVAILABLE", str(error), retry_after_s=_RETRY_S)
         case EngineConfigurationError():
             return errors.InvalidArgumentError(
                 *(errors.Violation(issue.field, issue.description) for issue in error.issues),

@@ -16,6 +16,7 @@ from orchestration.service.usecases.nodes import (
     terminated,
     unknown_node,
 )
+from orchestration.store.errors import StoreUnavailableError
 from orchestration.store.records import Node, NodeState
 from orchestration.store.store import Store
 from orchestration.v1 import compute_pools_pb2 as pb
@@ -104,7 +105,12 @@ class HeartbeatUseCase:
         wanted = self._wanted_state(node, state, reborn=reborn)
         now = self._clock()
         if reborn or wanted is not node.state or self._differs(node, request, state):
-            return await self._write(node, request, wanted, state, now)
+            try:
+                return await self._write(node, request, wanted, state, now)
+            except StoreUnavailableError:
+                if not reborn:  # heard it was, and its silence must not count when the database is back
+                    self._store.beat(node.id, last_heartbeat_at=now)
+                raise
         self._store.beat(node.id, **_liveness(node, request, now))
         return node
 
