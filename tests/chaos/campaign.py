@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.playing import Outcome, play, trace
 from tests.chaos.points import effects
-from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.scenarios import Scenario
 from tests.chaos.skipping import real_monotonic
-from tests.chaos.warm import warm
 from tests.chaos.world import World
 from tests.support.cloud.process import CloudProcess
 
@@ -63,6 +62,38 @@ class Tally:
             setattr(self, name, getattr(self, name) + bool(outcome.findings.get(name)))
         self.slowest_recovery_s = max(self.slowest_recovery_s, outcome.recovery_s)
 
+    def join(self, other: Tally, *, sum_points: bool = False) -> None:
+        """Add what another process did of the same scenario; or of another one, whose points are other points."""
+        for name in ("plays", "kills", "accepts", "lost", "doubled", "orphaned", "other"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.slowest_recovery_s = max(self.slowest_recovery_s, other.slowest_recovery_s)
+        prefix = f"{other.scenario}: " if sum_points else ""
+        self.killed_places |= {(prefix + kind, where) for kind, where in other.killed_places}
+        if sum_points:
+            self.points += other.points
+            self.places += other.places
+
+
+def traces(
+    root: Path, scenarios: Sequence[Scenario], seed: int, share: tuple[int, int]
+) -> dict[str, list[tuple[str, str]]]:
+    """The points that this process's share of the scenarios reaches when nothing is killed, by name."""
+    which, of = share
+    with CloudProcess() as cloud:
+        template = _template(cloud, root)
+        found: dict[str, list[tuple[str, str]]] = {}
+        for number, item in enumerate(scenarios[which::of]):
+            account = f"trace-{number}"
+            found[item.name] = list(trace(template, item, account, root / account, seed=seed))
+        return found
+
+
+def _template(cloud: CloudProcess, root: Path) -> World:
+    template = World.make(cloud, "template", root / "template")
+    template.child.call("let_pass", 2.0)
+    template.stop()
+    return template
+
 
 @dataclass(slots=True)
 class Campaign:
@@ -70,6 +101,7 @@ class Campaign:
 
     seed: int
     root: Path
+    traces: Mapping[str, Trace]
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
     wrong: list[Outcome] = field(default_factory=list[Outcome])
     left: int = 0
@@ -77,40 +109,32 @@ class Campaign:
 
     def run(
         self,
-        scenarios: Sequence[Scenario] = SCENARIOS,
+        scenarios: Sequence[Scenario],
         *,
-        seconds: float,
+        ends: float,
         most: int | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Play until every point was killed at, the time is over, or `most` plays were made.
+        """Play until every point was killed at, `real_monotonic` is at `ends`, or `most` plays were made.
 
         ``share``: of how many processes this is which; each takes its part of the targets.
         """
-        ends = real_monotonic() + seconds
+        for name, told in self.traces.items():
+            self.tallies[name] = Tally(scenario=name, points=len(told), places=len(set(told)))
+        which, of = share
+        targets = list(self._targets(scenarios))[which::of]
         with CloudProcess() as cloud:
-            warm(cloud, self.root / "warm")
-            template = World.make(cloud, "template", self.root / "template")
-            template.child.call("let_pass", 2.0)
-            template.stop()
-            traces = {
-                item.name: trace(template, item, f"trace-{number}", self.root / f"trace-{number}", seed=self.seed)
-                for number, item in enumerate(scenarios)
-            }
-            for name, told in traces.items():
-                self.tallies[name] = Tally(scenario=name, points=len(told), places=len(set(told)))
-            which, of = share
-            targets = list(self._targets(scenarios, traces))[which::of]
+            template = _template(cloud, self.root)
             for done, target in enumerate(targets):
                 if real_monotonic() > ends or (most is not None and done >= most):
                     self.left = len(targets) - done
                     return
-                self._play(template, target, traces[target.scenario.name])
+                self._play(template, target)
 
-    def _targets(self, scenarios: Sequence[Scenario], traces: dict[str, Trace]) -> Iterator[Target]:
+    def _targets(self, scenarios: Sequence[Scenario]) -> Iterator[Target]:
         """Every point of every scenario, the most telling first, of the scenarios in turns."""
         drawn = random.Random(self.seed)
-        orders = {item.name: _telling_first(traces[item.name], drawn) for item in scenarios}
+        orders = {item.name: _telling_first(self.traces[item.name], drawn) for item in scenarios}
         turn = 0
         while any(orders.values()):
             for item in scenarios:
@@ -119,7 +143,7 @@ class Campaign:
                     yield Target(item, orders[item.name].pop(0), second, self.seed, turn)
                     turn += 1
 
-    def _play(self, template: World, target: Target, told: Trace) -> None:
+    def _play(self, template: World, target: Target) -> None:
         folder = self.root / f"play-{target.number}"
         outcome = play(
             template,
@@ -130,7 +154,7 @@ class Campaign:
             kill_at=target.point,
             second_kill_at=target.second,
         )
-        self.tallies[target.scenario.name].add(outcome, told[target.point - 1])
+        self.tallies[target.scenario.name].add(outcome, self.traces[target.scenario.name][target.point - 1])
         if outcome.wrong():
             self.wrong.append(outcome)
         else:

@@ -24,7 +24,7 @@ from orchestration.service.settings import Settings
 from orchestration.service.usecases.managed_nodes import ManagedNodes
 from orchestration.store import catchup, follower
 from orchestration.store.index import Index
-from orchestration.store.records import KINDS, Deployment, Node, Record, Replica, ReplicaState
+from orchestration.store.records import KINDS, Deployment, DesiredState, Node, Record, Replica, ReplicaState
 from orchestration.store.store import Store
 from orchestration.v1 import compute_pools_pb2, model_deployments_pb2, model_registry_pb2
 from tests.chaos.points import Points
@@ -32,6 +32,8 @@ from tests.chaos.skipping import Busy
 from tests.support.cloud.provider import CloudProvider, cloud_capabilities
 
 PROVIDER = "cloud"
+FULL = {"PRICE_CAP_REACHED", "NO_FREE_GPUS", "POOL_FULL"}
+"""Why a replica may wait for ever."""
 _FOLLOW_S = 2.0
 """How often it is looked what other processes have written: there are none, and each look is a hundred points."""
 _SERVICES = (
@@ -200,7 +202,8 @@ class Plane:
     async def settle(self, within_s: float, allowed: Sequence[str]) -> tuple[float, str]:
         """Wait until nothing is left to do; gives the seconds that took, and what is left when it took too long.
 
-        ``allowed``: statuses in which a deployment may rest.
+        ``allowed``: statuses in which a deployment may rest. None given: any in which each of its replicas is ready,
+        was given up, or waits for room.
         """
         began = asyncio.get_running_loop().time()
         while True:
@@ -208,7 +211,7 @@ class Plane:
             took = asyncio.get_running_loop().time() - began
             if not left or took > within_s:
                 return took, left
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
 
     async def _unsettled(self, allowed: Sequence[str]) -> str:
         for deployment in self.store.index.all(Deployment):
@@ -216,13 +219,15 @@ class Plane:
             status = deployment_status(deployment, replicas)
             if status != deployment.observed_status:
                 return f"{deployment.id} is {status}, and told was {deployment.observed_status}"
-            if status not in allowed:
-                states = [f"{item.state} {item.reason}" for item in replicas]
+            states = [f"{item.state} {item.reason}" for item in replicas]
+            if allowed and status not in allowed:
                 return f"{deployment.id} is {status}: {states}"
-            if status == "RUNNING" and len(replicas) != deployment.replicas:
-                return f"{deployment.id} has {len(replicas)} replicas, {deployment.replicas} are wanted"
-            if any(item.state is ReplicaState.FAILED and item.instance_name for item in replicas):
-                return f"{deployment.id} has a failed replica whose instance is not cleared"
+            waits = any(item.state is ReplicaState.PENDING for item in replicas)
+            if not all(map(_rests, replicas)) or status == "TERMINATING" or (status == "UPDATING" and not waits):
+                return f"{deployment.id} is {status}, and does not rest: {states}"
+            wanted = deployment.replicas if deployment.desired is DesiredState.RUNNING else 0
+            if len(replicas) != wanted and not waits:
+                return f"{deployment.id} has {len(replicas)} replicas, {wanted} are wanted"
         return await self._strays()
 
     async def _strays(self) -> str:
@@ -251,19 +256,32 @@ class Plane:
         """The points that were reached since they were last counted anew."""
         return list(self._points.trace)
 
-    async def reached(self) -> int:
-        """How many points were reached since they were last counted anew."""
-        return self._points.reached
-
     async def arm(self, kill_at: int | None) -> None:
         """Count points anew from here, and die at that one."""
         self._points.arm(kill_at)
+
+    async def disarm(self) -> int:
+        """Die at none; gives how many points were reached until now."""
+        return self._points.disarm()
 
     async def close(self) -> None:
         """Stop as the gateway does when it is told to."""
         self._heartbeats.cancel()
         await asyncio.gather(self._heartbeats, return_exceptions=True)
         await self._stack.aclose()
+
+
+def _rests(replica: Replica) -> bool:
+    """Whether nothing more is done about a replica until something changes."""
+    match replica.state:
+        case ReplicaState.READY:
+            return True
+        case ReplicaState.FAILED:
+            return replica.retry_at == 0.0 and not replica.instance_name
+        case ReplicaState.PENDING:
+            return replica.reason in FULL
+        case _:
+            return False
 
 
 def _differences(disk: Sequence[Record], memory: Sequence[Record]) -> list[str]:

@@ -65,7 +65,12 @@ class Play:
                 if isinstance(steps[0], Ask):
                     self._step(steps[0], request_id)  # the caller, who had no answer, asks again
             steps.pop(0)
-        self._finish()
+        try:
+            self.reached = world.child.call("disarm")
+        except KilledError:
+            world.kills += 1
+            self._recover(Pass(0.0), "", second_kill_at)
+        self._end()
 
     def _step(self, step: Step, request_id: str) -> None:
         world = self._world
@@ -101,12 +106,13 @@ class Play:
         maybe = []
         if isinstance(step, Ask):
             body = world.body(step.method, step.key, step.fields, request_id)
+            world.note_wanted(step.key, body)
             maybe = [world.model.after(step.method, step.key, body, None)]
         world.check(*maybe)
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
+        """All was asked for: what is there in the end is held against it."""
         world = self._world
-        self.reached = world.child.call("reached")
         world.cloud.change(world.account, rates={}, list_lag_s=0.0)
         world.settle()
         if self._scenario.rates:
@@ -154,8 +160,9 @@ def trace(template: World, scenario: Scenario, account: str, folder: Path, *, se
     def finish() -> None:
         told.extend(world.child.call("trace"))
 
-    acting._finish = finish  # type: ignore[method-assign]
+    acting._end = finish  # type: ignore[method-assign]
     acting.run(None, None)
     assert not world.findings.all(), world.findings.all()
+    assert told, "nothing was reached"
     world.end()
     return told

@@ -10,6 +10,7 @@ import gc
 import shutil
 from pathlib import Path
 
+from orchestration.service.logging import configure_logging
 from tests.chaos.plane import PROVIDER, Plane, PlaneConfig
 from tests.chaos.points import Points
 from tests.chaos.skipping import Busy
@@ -22,6 +23,7 @@ def warm(cloud: CloudProcess, folder: Path) -> None:
     """Run a control plane here for a moment."""
     cloud.make(_ACCOUNT, offers=[{"resource_id": "big"}])
     folder.mkdir(parents=True)
+    configure_logging("error", "console")
     asyncio.run(_run(PlaneConfig(folder=folder, cloud_url=cloud.url, account=_ACCOUNT)))
     cloud.forget(_ACCOUNT)
     shutil.rmtree(folder)

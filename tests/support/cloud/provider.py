@@ -25,7 +25,7 @@ from orchestration.service.providers.base import (
 )
 from tests.support.cloud.server import NOW_HEADER
 
-_FOLLOW_POLL_S = 1.0
+_FOLLOW_POLL_S = 2.0
 _TIMEOUT_S = 5.0
 """How long it waits for an answer that does not come."""
 
