@@ -11,7 +11,9 @@ from typing import Any
 
 import aiohttp
 from google.protobuf import json_format, message_factory
+from prometheus_client import CollectorRegistry
 
+from orchestration.service.clock import SteadyClock
 from orchestration.service.control import Parts, build_controllers, build_registrars
 from orchestration.service.controllers.health import probe_session
 from orchestration.service.domain.status import deployment_status
@@ -117,7 +119,8 @@ class Plane:
         config = self._config
         follower.SQLITE_POLL_S = _FOLLOW_S
         settings = Settings(data_dir=config.folder, **config.knobs)
-        self.store = await Store.open(settings.database_url)
+        clock = SteadyClock()
+        self.store = await Store.open(settings.database_url, clock=clock)
         self._stack.push_async_callback(self.store.close)
         calls = await self._stack.enter_async_context(aiohttp.ClientSession(trace_configs=[self._trace()]))
         provider = CloudProvider(
@@ -139,7 +142,7 @@ class Plane:
         self._stack.push_async_callback(collector.close)
         probes = await self._stack.enter_async_context(probe_session())
         probes.trace_configs.append(self._trace())
-        parts = Parts(settings, self.store, providers, self._logs, collector, probes)
+        parts = Parts(settings, self.store, providers, self._logs, collector, probes, CollectorRegistry(), clock)
         managed = ManagedNodes(self.store, providers, parts.clock)
         await managed.refresh()
         for register in build_registrars(parts, managed, lambda: "http://gateway"):

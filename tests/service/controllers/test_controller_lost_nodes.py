@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from orchestration.service.clock import SteadyClock
 from orchestration.service.control import Parts, build_controllers
 from orchestration.service.controllers.health import probe_session
 from orchestration.service.logs.collector import LogCollector
@@ -107,7 +108,9 @@ class Cluster:
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(await Store.open(f"sqlite+aiosqlite:///{tmp_path}/test.db"))
+        clock = SteadyClock()
+        url = f"sqlite+aiosqlite:///{tmp_path}/test.db"
+        store = await stack.enter_async_context(await Store.open(url, clock=clock))
         provider = NodeProvider()
         providers = ProviderRegistry({"fake": provider})
         await providers.start()
@@ -118,7 +121,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         stack.push_async_callback(collector.close)
         session = await stack.enter_async_context(probe_session())
         settings = Settings(data_dir=tmp_path, heartbeat_interval_s=INTERVAL_S, **FAST)
-        parts = Parts(settings, store, providers, logs, collector, session, CollectorRegistry())
+        parts = Parts(settings, store, providers, logs, collector, session, CollectorRegistry(), clock)
         controllers = build_controllers(parts, ManagedNodes(store, providers, parts.clock))
         heartbeats = HeartbeatUseCase(store, providers, parts.clock, INTERVAL_S)
         made = Cluster(store, provider, heartbeats)
