@@ -109,6 +109,9 @@ class Unguarded(Guard):
     def __init__(self, store: Store) -> None:
         self._unguarded = store
 
+    def check(self, deployment_id: str) -> None:
+        """Nothing is refused."""
+
     @asynccontextmanager
     async def write(self, deployment_id: str, actor: str) -> AsyncGenerator[Transaction]:
         """A transaction."""
