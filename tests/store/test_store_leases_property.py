@@ -34,7 +34,7 @@ class Gateway:
     def __init__(self, name: str, store: Store, clock: FakeClock) -> None:
         self.name = name
         self.store = store
-        self.leases = LeaseManager(store, clock=clock)
+        self.leases = LeaseManager(store, clock=clock, monotonic=clock)
         self.held: dict[str, Lease] = {}
 
 

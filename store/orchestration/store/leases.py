@@ -3,11 +3,11 @@
 A worker acquires a lease, works with no transaction open, and writes what came of it guarded by
 ``Transaction.check_lease``. It renews well before the lease expires; one that died is waited for no longer than that.
 
-Expiry is told by wall clocks, so those of machines that share a database should differ by much less than a lease lives.
-Where they do not, leases go to the machine whose clock is ahead, and come back late from one that was; two holders are
-still impossible: each acquisition makes a new token, and a write guarded by an older one is refused. A clock that was
-set back makes no lease immortal either: one whose row stays as it is for a whole life, by the monotonic clock of
-whoever looks, is free.
+Expiry is told by clocks that should differ by much less than a lease lives. Where they do not, a lease is judged by
+what is seen of it: one whose row stays as it is for a whole life, by the monotonic clock of whoever looks, is free
+however far away its end is, and one that is renewed is held though its end has passed. The harm that such clocks do is
+that whoever looks for the first time may take what is held still. Two holders are impossible even then: each
+acquisition makes a new token, and a write guarded by an older one is refused.
 """
 
 from __future__ import annotations
@@ -30,25 +30,43 @@ class _Writes(Protocol):
     def write(self, *, actor: str) -> AbstractAsyncContextManager[Transaction]: ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sight:
+    """A lease as it was last seen."""
+
+    lease: Lease
+    since: float
+    """When it was first seen to be so, by the monotonic clock."""
+    behind: bool
+    """Whether it was renewed under the eyes of this process by a clock that is behind this one's."""
+
+
 class _Judge:
     """What one process knows of the owners of leases beside what their rows say."""
 
     def __init__(self, is_dead: Callable[[str], bool], monotonic: Callable[[], float]) -> None:
         self.is_dead = is_dead
         self._monotonic = monotonic
-        self._seen: dict[str, tuple[Lease, float]] = {}
-        """By name, the lease as it was last seen, and since when it has been so."""
+        self._seen: dict[str, _Sight] = {}
 
-    def rested_s(self, lease: Lease) -> float:
-        """How long the lease has been seen to be as it is."""
-        now = self._monotonic()
-        seen, since = self._seen.pop(lease.name, (lease, now))
-        if seen != lease:
-            since = now
-        self._seen[lease.name] = lease, since
+    def left_s(self, lease: Lease, now: float, ttl_s: float) -> float:
+        """Seconds until the lease is free if nobody renews it; 0 or less when it is."""
+        if not lease.owner or self.is_dead(lease.owner):
+            return 0.0
+        sight = self._look(lease, now)
+        unchanged_until = sight.since + ttl_s - self._monotonic()
+        return unchanged_until if sight.behind else min(unchanged_until, lease.expires_at - now)
+
+    def _look(self, lease: Lease, now: float) -> _Sight:
+        sight = self._seen.pop(lease.name, None)
+        if sight is None or sight.lease != lease:
+            # Renewed, and over already: its holder's clock is behind, and says nothing about whether it lives.
+            behind = sight is not None and lease.expires_at <= now
+            sight = _Sight(lease, self._monotonic(), behind)
+        self._seen[lease.name] = sight
         if len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
-        return now - since
+        return sight
 
 
 class LeaseSession:
@@ -68,7 +86,11 @@ class LeaseSession:
 
     def is_free(self, lease: Lease) -> bool:
         """Whether it was released, has expired, or its owner is dead or has not renewed it for a whole life."""
-        return lease.expires_at <= self.now or self.is_dead(lease.owner) or self._judge.rested_s(lease) >= self._ttl_s
+        return self.left_s(lease) <= 0
+
+    def left_s(self, lease: Lease) -> float:
+        """Seconds until the lease is free if nobody renews it; 0 or less when it is."""
+        return self._judge.left_s(lease, self.now, self._ttl_s)
 
     def is_dead(self, owner: str) -> bool:
         """Whether an owner will not come back."""

@@ -127,6 +127,30 @@ async def test_a_slow_clock_makes_no_second_holder(work: SharedWork) -> None:
     assert behind.metrics.refused.collect()[0].samples[0].value == 1
 
 
+async def test_gateways_whose_clocks_are_far_apart_share_all_the_same(work: SharedWork) -> None:
+    slow = FakeClock(work.clock.now - 3600)
+    behind, ahead = work.gateway(clock=slow), work.gateway()
+    gateways = (behind, ahead)
+    for _ in range(8):
+        await work.turn(*gateways)
+        work.pass_time(TTL_S / 3)
+        slow.now += TTL_S / 3
+    assert parts(*gateways) == [8, 8]
+    settled = [gateway.held for gateway in gateways]
+    for _ in range(6):
+        await work.turn(*gateways)
+        assert [gateway.held for gateway in gateways] == settled
+        assert all(gateway.next_look_s > 0.1 for gateway in gateways)
+        work.pass_time(TTL_S / 3)
+        slow.now += TTL_S / 3
+    waited = 0.0
+    while len(ahead.held) < ALL:
+        work.pass_time(ahead.next_look_s)
+        waited += ahead.next_look_s
+        await work.turn(ahead)
+        assert waited <= 1.5 * TTL_S
+
+
 async def test_a_clock_that_is_set_back_keeps_no_lease_alive(work: SharedWork) -> None:
     silent, survivor = work.gateway(), work.gateway()
     for _ in range(2):

@@ -73,7 +73,9 @@ class Membership:
             if name not in mine and (taken := await session.take(name)):
                 mine[name] = taken
         others = frozenset(lease.owner for lease in live)
-        next_s = self._next_look_s(mine.pop(self._name), live, part, session.now)
+        member = mine.pop(self._name)
+        looks = [self._until_due_s(member, session.now), *(session.left_s(lease) + _MARGIN_S for lease in live)]
+        next_s = max(_MARGIN_S, min(looks + [_SETTLE_S] * bool(part.owed)))
         return Look(mine, given, due, others, next_s)
 
     async def leave(self, session: LeaseSession) -> None:
@@ -90,18 +92,13 @@ class Membership:
 
     def _is_due(self, member: Lease | None, now: float) -> bool:
         """Whether it is time to renew, all at once; a lease that lives longer than it can is of a clock set back."""
-        left = member.expires_at - now if member is not None else 0.0
-        return not self._life_s * (1 - 1 / RENEWALS) < left <= self._life_s
+        return member is None or self._until_due_s(member, now) <= 0 or member.expires_at - now > self._life_s
+
+    def _until_due_s(self, member: Lease, now: float) -> float:
+        return member.expires_at - now - self._life_s * (1 - 1 / RENEWALS)
 
     def _forget(self, session: LeaseSession, free: list[Lease]) -> None:
         long_ago = session.now - _REMEMBERED_LIVES * self._life_s
         for lease in free:
             if lease.name.startswith(MEMBER) and (lease.expires_at <= long_ago or session.is_dead(lease.owner)):
                 session.forget(lease.name)
-
-    def _next_look_s(self, member: Lease, live: list[Lease], part: Share, now: float) -> float:
-        """When to renew, or when the first lease of another runs out, or soon where others are about to give up."""
-        looks = [member.expires_at - now - self._life_s * (1 - 1 / RENEWALS)]
-        looks += [lease.expires_at - now + _MARGIN_S for lease in live]
-        looks += [_SETTLE_S] if part.owed else []
-        return max(_MARGIN_S, min(looks))
