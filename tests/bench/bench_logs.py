@@ -20,11 +20,17 @@ from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
 from orchestration.service.providers.base import LogRecord, Provider
 from tests.bench.measuring import in_turns, quantile
-from tests.bench.results import Row
+from tests.bench.results import Row, Target
 from tests.bench.servers import Servers
+from tests.support import flood_engine
+from tests.support.provider_local import local_harness
 
 _GATHER_MS = 20.0
 """How long the collector gathers lines before it writes them."""
+_PAUSES_MS = 2.0 + 50.0 + _GATHER_MS
+"""What a line waits at most where nothing is busy: in the supervisor, for the reader's next look, for its batch."""
+_CHAIN_LINES, _CHAIN_RATE = 50_000, 10_000.0
+_MAX_LAG_MS = 200.0
 _MESSAGE = "INFO 01-01 12:00:00 engine.py:310] throughput: prompt 1834.2 tokens/s, generation 912.7 tokens/s"
 
 
@@ -83,6 +89,32 @@ async def _collect(folder: Path, lines: int, rate: float) -> tuple[float, float,
     return lines / took, used, lags
 
 
+async def _chain(folder: Path) -> tuple[float, list[float]]:
+    """The part of one core that a flood takes in this process, and each line's seconds from its print to a follower.
+
+    The lines come from a process, through its supervisor, the collector and the store.
+    """
+    lags: list[float] = []
+    command = (sys.executable, "-I", "-S", str(flood_engine.__file__), "0", str(_CHAIN_LINES), str(_CHAIN_RATE))
+    async with local_harness(folder / "local") as local:
+        store = LogStore(folder / "logs")
+        collector = LogCollector(store)
+        await local.provider.create(local.spec("i", command))
+        began, cpu = time.perf_counter(), time.process_time()
+        collector.start(local.provider, "i", "d", "r")
+        async for line in store.follow("d", after=0, replica_id=None):
+            printed, number, _ = line.message.split(" ", 2)
+            lags.append(time.time() - float(printed))
+            if int(number) == _CHAIN_LINES:
+                break
+        used = (time.process_time() - cpu) / (time.perf_counter() - began)
+        await collector.close()
+        await store.close()
+    if len(lags) != _CHAIN_LINES:
+        raise RuntimeError(f"{len(lags)} lines of {_CHAIN_LINES} came through")
+    return used, lags
+
+
 async def _reads(folder: Path) -> tuple[float, float]:
     """Milliseconds of a tail of 5,000 lines and of a page of 100 from the middle of the log."""
     store = LogStore(folder)
@@ -112,7 +144,20 @@ async def rows(servers: Servers) -> list[Row]:
     rounds = await in_turns(3, {"ours": lambda: _append(next(folders), lines), "raw": raw})
     _, used, lags = await _collect(next(folders), 20_000, 10_000.0)
     lag = quantile(lags, 0.5) * 1e3
+    busy, chained = await _chain(next(folders))
     return [
+        *(
+            Row(
+                figure=f"process to follower at 10,000 lines/s ({busy:.0%} of a core), p{part * 100:.0f} lag",
+                value=quantile(chained, part) * 1e3,
+                unit="ms",
+                peer="pauses on its way",
+                peer_value=_PAUSES_MS,
+                ratio=quantile(chained, part) * 1e3 / _PAUSES_MS,
+                target=target,
+            )
+            for part, target in ((0.5, None), (0.99, Target("<=", _MAX_LAG_MS, judges="value")))
+        ),
         Row(
             figure="log append, batches of 256",
             value=rounds.median("ours") / 1e3,
@@ -153,6 +198,13 @@ async def _main(lines: int) -> None:
                 f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms",
                 f"{got:,.0f} lines/s, {used:.0%} of a core; a batch waits up to 20 ms",
             )
+        busy, chained = await _chain(folder / "d")
+        p50, p99 = (quantile(chained, part) * 1e3 for part in (0.5, 0.99))
+        table.add_row(
+            "process to follower at 10,000 lines/s",
+            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+            f"{busy:.0%} of a core; a line waits up to {_PAUSES_MS:.0f} ms on its way",
+        )
     table.add_row("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB", "whole process")
     Console(width=120).print(table)
 
