@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestration.service.domain.places import SPOT_MODELS, Place, PoolView, places
+from orchestration.service.domain.places import SPOT_MODELS, Place, PoolView
 from orchestration.service.domain.policy import SchedulingPolicy, Strategy, policy_of
 from orchestration.service.domain.refusals import (
     EPSILON,
@@ -52,7 +52,7 @@ def never(deployment: Deployment, view: PoolView) -> Refusal | None:
     refusal = pool_never(deployment, view)
     if refusal is not None or view.offers_unknown:
         return refusal
-    largest_first = sorted(places(view), key=lambda place: -place.gpu_total)
+    largest_first = sorted(view.places, key=lambda place: -place.gpu_total)
     refusals = [place_never(deployment, view, place) for place in largest_first]
     return refusals[0] if refusals and all(refusals) else None
 
@@ -63,7 +63,7 @@ def capacity(deployment: Deployment, view: PoolView) -> tuple[int | None, str]:
     None: no limit is known.
     """
     pool = view.pool
-    fitting = [place for place in places(view) if place_never(deployment, view, place) is None]
+    fitting = [place for place in view.places if place_never(deployment, view, place) is None]
     limits: list[tuple[int, str]] = []
     if pool.max_nodes and not view.shares_nodes:
         limits.append((pool.max_nodes, f"max_nodes {pool.max_nodes}"))
@@ -92,7 +92,7 @@ def candidates(deployment: Deployment, view: PoolView) -> list[Candidate]:
     """Every place in the pool with whether it can take one replica now: the best first, the hopeless last."""
     pool = view.pool
     refusal = pool_now(view) or pool_never(deployment, view)
-    if refusal is None and not places(view):
+    if refusal is None and not view.places:
         rented = view.offers is not None
         text = f"provider {pool.provider} offers nothing now" if rented else f"pool {pool.name!r} has no nodes yet"
         refusal = Refusal("NO_OFFERS" if rented else "NO_NODES", text)
@@ -100,7 +100,7 @@ def candidates(deployment: Deployment, view: PoolView) -> list[Candidate]:
         return [Candidate(pool_id=pool.id, reason=refusal.reason, message=refusal.message)]
     policy = policy_of(pool)
     found: list[tuple[tuple[float, ...], Candidate]] = []
-    for place in places(view):
+    for place in view.places:
         for_good = place_never(deployment, view, place)
         refused = for_good or place_now(deployment, view, place)
         rank = (refused is not None, for_good is not None, *_preference(policy, place))

@@ -89,6 +89,13 @@ class PoolView:
         )
 
     @cached_property
+    def places(self) -> Sequence[Place]:
+        """Every place of the pool, in the order of its nodes or offers."""
+        if self.offers is not None:
+            return [_of_offer(offer, self.pool) for offer in self.offers]
+        return [_of_node(node, self) for node in self.nodes]
+
+    @cached_property
     def nodes_in_use(self) -> int:
         """Nodes that hold at least one replica."""
         return sum(bool(node_id) and held.replicas > 0 for node_id, held in self.reserved.items())
@@ -97,13 +104,6 @@ class PoolView:
 def takes_replicas(state: NodeState) -> bool:
     """Whether a node in this state takes new replicas."""
     return state in {NodeState.READY, NodeState.BUSY}
-
-
-def places(view: PoolView) -> list[Place]:
-    """Every place of the pool, in the order of its nodes or offers."""
-    if view.offers is not None:
-        return [_of_offer(offer, view.pool) for offer in view.offers]
-    return [_of_node(node, view) for node in view.nodes]
 
 
 def _of_node(node: Node, view: PoolView) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import is_
 
@@ -33,16 +34,15 @@ from orchestration.v1 import model_registry_pb2 as models_pb
 
 def reservations(replicas: Iterable[Replica]) -> dict[str, Reservation]:
     """What the replicas hold, by node id."""
-    held: dict[str, Reservation] = {}
+    count: Counter[str] = Counter()
+    gpus: Counter[str] = Counter()
+    prices: defaultdict[str, float] = defaultdict(float)
     for replica in replicas:
         if replica.instance_name:
-            before = held.get(replica.node_id, Reservation())
-            held[replica.node_id] = Reservation(
-                before.replicas + 1,
-                before.gpus + replica.gpu_count,
-                before.price_per_hour + replica.price_per_hour,
-            )
-    return held
+            count[replica.node_id] += 1
+            gpus[replica.node_id] += replica.gpu_count
+            prices[replica.node_id] += replica.price_per_hour
+    return {node_id: Reservation(number, gpus[node_id], prices[node_id]) for node_id, number in count.items()}
 
 
 def pool_view(pool: Pool, nodes: Iterable[Node], replicas: Iterable[Replica]) -> pools_pb.Pool:
