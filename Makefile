@@ -27,7 +27,7 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test lint format types proto proto-check bench lock clean
+.PHONY: help install quickstart serve test lint format types proto proto-check bench chaos lock clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ endif
 
 bench: $(STAMPS)/dev $(STAMPS)/project ## Measure, each figure beside its limit
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(STAMPS)/dev $(STAMPS)/project ## Pull the plug: at every point of the control plane, and fifty times on real processes
+	$(BIN)/python -m tests.chaos $(ARGS)
+	$(BIN)/python -m tests.chaos.soak
 
 lock: ## Resolve the locks again (maintainers; needs uv): UPGRADE=1 for the newest versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra quickstart pyproject.toml -o requirements-dev.lock

@@ -174,8 +174,8 @@ async def _end(rest: Rest, ledger: Ledger, report: Report) -> None:
 
 def print_table(report: Report) -> None:
     """One row, each figure below its name."""
-    names = ("kills", "accepts", "cut_off", "refusals", "engine_kills", "samples", "log_lines")
-    names += ("duplicates", "orphans", "lost", "wrong_lines", "faults", "settle_s", "seconds")
+    done = ("kills", "accepts", "cut_off", "refusals", "engine_kills", "samples", "log_lines")
+    names = (*done, "duplicates", "orphans", "lost", "wrong_lines", "faults", "settle_s", "seconds")
     figures = asdict(report)
     widths = [max(len(name), len(str(figures[name]))) for name in names]
     print("  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True)))
@@ -199,6 +199,10 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         report = asyncio.run(soak(Path(name), kills=given.kills, seed=given.seed, seconds=given.seconds))
     print_table(report)
+    if report.kills < given.kills:
+        print(f"{given.kills - report.kills} of {given.kills} kills were left for want of time; give more --seconds")
+    for violation in report.violations:
+        print(f"FOUND: {violation}")
     print(json.dumps(asdict(report)))
     if given.json:
         given.json.write_text(json.dumps(asdict(report), indent=2) + "\n")

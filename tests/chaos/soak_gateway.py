@@ -79,10 +79,9 @@ class DyingGateway:
         """Keep what the process that ended had logged as errors."""
         for line in self.process.log.read_text(errors="replace").splitlines():
             try:
-                entry = json.loads(line)
-            except ValueError:
-                if line.strip():
-                    self.errors.append(line)
-                continue
-            if isinstance(entry, dict) and entry.get("level") in {"error", "critical"}:
+                entry: Any = json.loads(line)
+                told = entry.get("level", "info")
+            except (ValueError, AttributeError):
+                told = "error"  # no line of the log at all, such as a traceback
+            if told in {"error", "critical"} and line.strip():
                 self.errors.append(line)
