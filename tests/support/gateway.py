@@ -69,6 +69,7 @@ class Api:
     rest: Rest
     channel: grpc.aio.Channel
     data_dir: Path
+    grpc_address: str = ""
     pools: Any = field(init=False)
     models: Any = field(init=False)
     deployments: Any = field(init=False)
@@ -160,7 +161,7 @@ def end_engines(data_dir: Path) -> None:
 @asynccontextmanager
 async def _clients(grpc_address: str, http_address: str, data_dir: Path) -> AsyncGenerator[Api]:
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(grpc_address) as channel:
-        yield Api(Rest(session, f"http://{http_address}"), channel, data_dir)
+        yield Api(Rest(session, f"http://{http_address}"), channel, data_dir, grpc_address)
 
 
 class GatewayProcess:
