@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.caller import Caller
 from tests.support.gateway import tiny
+from tests.support.protos import bindings, methods
 
 POOL = {"pool_name": "gpus", "owner_type": "user", "owner_id": "ann", "provider": "local"}
 
@@ -92,6 +93,36 @@ async def test_reads_do_not_mind_a_key(api: Caller) -> None:
 async def test_one_key_may_serve_two_methods(api: Caller) -> None:
     await api.call("RegisterPool", **POOL, request_id="k")
     await api.make_model("m", "1", request_id="k")
+
+
+async def test_one_key_may_serve_two_tenants(api: Caller) -> None:
+    pool_id = await api.make_pool()
+    acme = tiny(pool_id, replicas=0, org_id="acme", request_id="k")
+    zeta = {**acme, "org_id": "zeta"}
+    first = await api.call("DeployModel", **acme)
+    second = await api.call("DeployModel", **zeta)
+    assert first != second
+    assert await api.call("DeployModel", **acme) == first
+    assert await api.call("DeployModel", **zeta) == second
+    await api.refused("ALREADY_EXISTS", "REQUEST_ID_REUSED", "DeployModel", **{**acme, "replicas": 1})
+    bob = {**POOL, "owner_id": "bob", "request_id": "k"}
+    assert (await api.call("RegisterPool", **POOL, request_id="k")) != (await api.call("RegisterPool", **bob))
+
+
+async def test_one_key_for_two_resources_is_refused(api: Caller) -> None:
+    pool_id = await api.make_pool()
+    one, two = await api.deploy(pool_id, replicas=0), await api.deploy(pool_id, replicas=0)
+    await api.call("ScaleDeployment", deployment_id=one, replicas=0, request_id="k")
+    other = {"deployment_id": two, "replicas": 0, "request_id": "k"}
+    await api.refused("ALREADY_EXISTS", "REQUEST_ID_REUSED", "ScaleDeployment", **other)
+
+
+async def test_every_mutation_takes_a_key_and_is_tried(api: Caller) -> None:
+    """A heartbeat is safe by its sequence instead."""
+    takes = {method.name for method in methods() if "request_id" in method.input_type.fields_by_name}
+    writes = {m.name for m in methods() if any(binding.verb != "GET" for binding in bindings(m))}
+    assert takes == writes - {"Heartbeat"}
+    assert {rpc for rpc, _, _ in await mutations(api)} | {"PurgeDeployment"} == takes
 
 
 async def test_twenty_callers_with_one_key_make_one_deployment(api: Caller) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
+from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.message import Message
 
 from orchestration.service.errors import AlreadyExistsError, ConflictError
@@ -14,6 +16,7 @@ from orchestration.store.errors import DuplicateError
 from orchestration.store.records import Answer
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
+from orchestration.v1 import common_pb2
 
 ACTOR = "api"
 ANSWER_TTL_S = 24 * 3600.0
@@ -25,6 +28,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class MutationRequest(Protocol):
     """A request that carries a request id."""
 
+    DESCRIPTOR: ClassVar[Descriptor]
     request_id: str
 
     def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802  protobuf's own name
@@ -48,6 +52,10 @@ class Mutations:
     ) -> ResponseT:
         """Do `work` in one transaction that also keeps its answer, or give the answer kept for this request id.
 
+        Request ids are told apart by method, and by tenant where the request names one: what two tenants happened to
+        choose alike is two requests. Where it names a resource instead, which has an id of its own, it is another
+        request, and refused.
+
         Raises `AlreadyExistsError` (REQUEST_ID_REUSED) when the id was used with another request.
         """
         try:
@@ -65,17 +73,17 @@ class Mutations:
         response_type: type[ResponseT],
         work: Callable[[Transaction], Awaitable[ResponseT]],
     ) -> ResponseT:
-        key = request.request_id
+        key, scope = request.request_id, scope_of(method, request)
         async with self._store.write(actor=ACTOR) as tx:
             if not key:
                 return await work(tx)
             digest = _digest(request)
-            prior = await tx.recall(method, key)
+            prior = await tx.recall(scope, key)
             if prior is not None and self._clock() - prior.created_at < ANSWER_TTL_S:
                 return _first_answer(prior, digest, response_type)
             response = await work(tx)
             answer = Answer(
-                scope=method,
+                scope=scope,
                 request_id=key,
                 digest=digest,
                 response=response.SerializeToString(),
@@ -83,6 +91,23 @@ class Mutations:
             )
             await tx.remember(answer)
             return response
+
+
+def scope_of(method: str, request: MutationRequest) -> str:
+    """Within what a request id is one request: the method, and the tenant that the request names."""
+    field = _tenant_field(request.DESCRIPTOR.file, method)
+    tenant = str(getattr(request, field)) if field else ""
+    return f"{method}/{tenant}" if tenant else method
+
+
+@functools.cache
+def _tenant_field(file: FileDescriptor, method: str) -> str:
+    """The field that holds the tenant, as the method's access option declares it; empty where there is none."""
+    for service in file.services_by_name.values():
+        if method in service.methods_by_name:
+            access = service.methods_by_name[method].GetOptions().Extensions[common_pb2.access]
+            return str(access.tenant_field)
+    raise LookupError(f"{file.name} has no method {method}")
 
 
 def _digest(request: MutationRequest) -> bytes:
