@@ -151,7 +151,9 @@ class PostgresServer:
         try:
             async with engine.connect() as admin:
                 await admin.execute(text(f"CREATE DATABASE {name}"))
-                yield server.replace("/postgres?", f"/{name}?", 1)
+            yield server.replace("/postgres?", f"/{name}?", 1)
+            await engine.dispose()  # a test may have stopped the server meanwhile
+            async with engine.connect() as admin:
                 await admin.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         finally:
             await engine.dispose()

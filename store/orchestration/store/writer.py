@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
@@ -56,7 +56,7 @@ class Writer:
         self._database = database
         self._index = index
         self._clock = clock
-        self._queue: deque[Seat] = deque()
+        self._queue: OrderedDict[Seat, None] = OrderedDict()
         self._runner: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
         self._holder: asyncio.Task[Any] | None = None
@@ -84,6 +84,7 @@ class Writer:
                 yield transaction
             group.pending.absorb(transaction.pending)
         finally:
+            self._queue.pop(seat, None)  # whoever gave up waiting keeps no place
             # Also when the turn came in the same moment as a cancellation: nobody else would hand it on.
             if not seat.finished.done():
                 seat.finished.set_result(None)
@@ -120,7 +121,7 @@ class Writer:
         if len(self._queue) >= MAX_WAITING:
             raise StoreUnavailableError("DATABASE_SLOW", f"{MAX_WAITING} writes are waiting for their turn already")
         seat = Seat()
-        self._queue.append(seat)
+        self._queue[seat] = None
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="store writer")
         return seat
@@ -156,7 +157,7 @@ class Writer:
     def _refuse_all(self, error: StoreError) -> None:
         """Everybody who waits has waited for the same database; none should wait for it again."""
         while self._queue:
-            seat = self._queue.popleft()
+            seat, _ = self._queue.popitem(last=False)
             if not seat.turn.done():
                 seat.turn.set_exception(_again(error))
 
@@ -164,13 +165,12 @@ class Writer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + MAX_GROUP_AGE_S
         for _ in range(MAX_GROUP):
-            while self._queue and self._queue[0].turn.done():
-                self._queue.popleft()  # cancelled while it waited
             if not self._queue or group.error is not None or loop.time() > deadline:
                 return
-            seat = self._queue.popleft()
-            seat.turn.set_result(group)
-            await seat.finished
+            seat, _ = self._queue.popitem(last=False)
+            if not seat.turn.done():  # else it was cancelled in this moment
+                seat.turn.set_result(group)
+                await seat.finished
 
     async def _begin(self) -> CommitGroup:
         if self._database.files is not None and self._database.files.log_is_lost:
