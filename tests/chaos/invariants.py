@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.service.domain.status import deployment_status
-from orchestration.store.records import Node, Replica
+from orchestration.store.records import Node, Pool, Replica
 from tests.chaos.plane import Dump
 
 
@@ -70,6 +70,13 @@ def _orphans(dump: Dump, cloud: Mapping[str, Any]) -> list[str]:
     found += [f"{name} is in a row, and nothing runs" for name in named - there]
     known = {item.id for item in dump.deployments()}
     found += [f"replica {item.id} is of no deployment" for item in replicas if item.deployment_id not in known]
+    pools = {item.id: item.provider_pool_id for item in dump.records[Pool.kind]}
+    placed = {entry["name"]: entry["provider_pool_id"] for entry in cloud["journal"]}
+    found += [
+        f"{item.instance_name} runs in pool {placed[item.instance_name]}, its row says {pools[item.pool_id]}"
+        for item in replicas
+        if item.instance_name in there and placed[item.instance_name] != pools[item.pool_id]
+    ]
     nodes = {item.id for item in dump.records[Node.kind]}
     found += [f"replica {item.id} is on no node" for item in replicas if item.node_id and item.node_id not in nodes]
     return found

@@ -164,6 +164,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         ),
     ),
     Scenario(
+        name="late, then full",
+        steps=(
+            CloudDoes({"late_s": 5.5, "planned": [["create", "late"], ["create", "capacity"]]}),
+            deploy(fallback_pool_ids=["spare"]),
+            Settle(),
+            Pass(10.0),
+            Settle(),
+        ),
+    ),
+    Scenario(
         name="hiccups",
         rates=HICCUPS,
         steps=(deploy(replicas=2, env={"V": "1"}), Settle(), update(env={"V": "2"}), scale(1), Settle(), terminate()),
