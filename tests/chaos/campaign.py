@@ -12,7 +12,7 @@ from tests.chaos.playing import Outcome, play, trace
 from tests.chaos.points import effects
 from tests.chaos.scenarios import Scenario
 from tests.chaos.skipping import real_monotonic
-from tests.chaos.world import World
+from tests.chaos.world import PLACINGS, World
 from tests.support.cloud.process import CloudProcess
 
 Trace = Sequence[tuple[str, str]]
@@ -80,19 +80,22 @@ def traces(
     """The points that this process's share of the scenarios reaches when nothing is killed, by name."""
     which, of = share
     with CloudProcess() as cloud:
-        template = _template(cloud, root)
+        templates = make_templates(cloud, root)
         found: dict[str, list[tuple[str, str]]] = {}
         for number, item in enumerate(scenarios[which::of]):
             account = f"trace-{number}"
-            found[item.name] = list(trace(template, item, account, root / account, seed=seed))
+            found[item.name] = list(trace(templates, item, account, root / account, seed=seed))
         return found
 
 
-def _template(cloud: CloudProcess, root: Path) -> World:
-    template = World.make(cloud, "template", root / "template")
-    template.child.call("let_pass", 2.0)
-    template.stop()
-    return template
+def make_templates(cloud: CloudProcess, root: Path) -> dict[str, World]:
+    """A world at rest for each way of placing, by its name."""
+    templates: dict[str, World] = {}
+    for placing in PLACINGS:
+        name = f"template-{placing.name}"
+        templates[placing.name] = World.make(cloud, name, root / name, placing=placing)
+        templates[placing.name].stop()
+    return templates
 
 
 @dataclass(slots=True)
@@ -124,12 +127,12 @@ class Campaign:
         which, of = share
         targets = list(self._targets(scenarios))[which::of]
         with CloudProcess() as cloud:
-            template = _template(cloud, self.root)
+            templates = make_templates(cloud, self.root)
             for done, target in enumerate(targets):
                 if real_monotonic() > ends or (most is not None and done >= most):
                     self.left = len(targets) - done
                     return
-                self._play(template, target)
+                self._play(templates, target)
 
     def _targets(self, scenarios: Sequence[Scenario]) -> Iterator[Target]:
         """Every point of every scenario, the most telling first, of the scenarios in turns."""
@@ -143,10 +146,10 @@ class Campaign:
                     yield Target(item, orders[item.name].pop(0), second, self.seed, turn)
                     turn += 1
 
-    def _play(self, template: World, target: Target) -> None:
+    def _play(self, templates: Mapping[str, World], target: Target) -> None:
         folder = self.root / f"play-{target.number}"
         outcome = play(
-            template,
+            templates,
             target.scenario,
             f"play-{target.number}",
             folder,

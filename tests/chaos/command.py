@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import machine
-from tests.chaos.campaign import Campaign, traces
+from tests.chaos.campaign import Campaign, make_templates, traces
 from tests.chaos.forking import in_processes
 from tests.chaos.report import Report
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.skipping import real_monotonic
 from tests.chaos.warm import warm
-from tests.chaos.world import World
 from tests.support.cloud.process import CloudProcess
 
 _MACHINE_SHARE = 0.3
@@ -106,12 +105,10 @@ def _fast_folder() -> Path | None:
 def _examples(root: Path, seed: int, most: int | None, ends: float) -> tuple[machine.Tally, str]:
     """Run the state machine; gives what it did, and what it found."""
     with CloudProcess() as cloud:
-        template = World.make(cloud, "template", root / "template")
-        template.child.call("let_pass", 2.0)
-        template.stop()
+        templates = make_templates(cloud, root)
         failure = ""
         try:
-            machine.run(template, root, seed=seed, examples=most or sys.maxsize, ends=ends)
+            machine.run(templates, root, seed=seed, examples=most or sys.maxsize, ends=ends)
         except Exception:
             failure = f"seed {seed}:\n{traceback.format_exc()}"
         return machine.ControlPlane.tally, failure

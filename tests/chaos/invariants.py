@@ -21,6 +21,7 @@ class Bounds:
     pool_price: Mapping[str, float] = field(default_factory=dict[str, float])
     """By provider_pool_id, the price cap."""
     pool_gpus: Mapping[str, int] = field(default_factory=dict[str, int])
+    node_gpus: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True)
@@ -133,4 +134,8 @@ def _too_much(entry: Mapping[str, Any], live: Sequence[Mapping[str, Any]], bound
     gpus = sum(item["gpu_count"] for item in inside)
     if pool in bounds.pool_gpus and gpus > bounds.pool_gpus[pool]:
         found.append(f"pool {pool} used {gpus} GPUs at once, of {bounds.pool_gpus[pool]}")
+    node = entry["node"]
+    gpus = sum(item["gpu_count"] for item in live if item["node"] == node)
+    if node in bounds.node_gpus and gpus > bounds.node_gpus[node]:
+        found.append(f"node {node} used {gpus} GPUs at once, of {bounds.node_gpus[node]}")
     return found

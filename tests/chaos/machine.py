@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from orchestration.store.records import Deployment, Replica, ReplicaState
+from orchestration.store.records import Deployment, Node, NodeState, Replica, ReplicaState
 from tests.chaos.child import KilledError
 from tests.chaos.model import Model, broken_promises
 from tests.chaos.plane import FULL, Dump
 from tests.chaos.skipping import real_monotonic
-from tests.chaos.world import PRICE_CAP, World
+from tests.chaos.world import NODE_GPUS, NODES, OFFERS, PLACINGS, POOLS, PRICE_CAP, Placing, World
 
 _AT_ONCE = 20
 """Examples from one seed."""
@@ -43,7 +43,7 @@ _FAULTS = {
 
 changes = st.sampled_from(_KINDS)
 counts = st.integers(0, 3)
-values = st.sampled_from(["1", "2", "3"])
+values = st.sampled_from(["1", "2", "bad"])
 faults = st.sampled_from([(method, fault) for method, kinds in _FAULTS.items() for fault in kinds])
 
 
@@ -80,20 +80,25 @@ class Tally:
 class ControlPlane(RuleBasedStateMachine):
     """One example is one world."""
 
-    template: ClassVar[World]
+    templates: ClassVar[Mapping[str, World]]
     root: ClassVar[Path]
     tally: ClassVar[Tally] = Tally()
 
     def __init__(self) -> None:
         super().__init__()
         self.over = real_monotonic() > self.tally.ends
+        self.failed = True  # until there is a world
+
+    @initialize(placing=st.sampled_from(PLACINGS))
+    def begin(self, placing: Placing) -> None:
+        """One example is one world."""
         if self.over:
             return
         number = self.tally.examples = self.tally.examples + 1
         self.folder = self.root / f"example-{number}"
-        self.world = self.template.copy(f"example-{number}", self.folder)
-        self.failed = False
+        self.world = self.templates[placing.name].copy(f"example-{number}", self.folder)
         self.world.start()
+        self.failed = False
 
     # What is asked for. Whether a step can be made depends on how the kills fall, so each may turn out to do nothing:
     # the choices must not depend on it.
@@ -172,7 +177,7 @@ class ControlPlane(RuleBasedStateMachine):
         if method == "ScaleDeployment":
             fields = {"replicas": replicas}
         elif method == "UpdateDeployment":
-            fields = {"env": {"V": value}}
+            fields = {"env": {"V": value, **(_FAILS if value == "bad" else {})}}
         return method, key, self.world.body(method, key, fields, self.world.request_id())
 
     def ask(
@@ -251,6 +256,21 @@ class ControlPlane(RuleBasedStateMachine):
         """Some of the next calls to the cloud go wrong."""
         self.world.cloud.change(self.world.account, planned=planned)
 
+    @rule(which=st.integers(0, 2))
+    @noted
+    def node_dies(self, which: int) -> None:
+        """A node is lost, but never the last of a pool."""
+        node = f"main-{which}"
+        if {node, "main-0", "main-1"} <= self.world.agents:
+            self.call(lambda: self.world.lose(node))
+
+    @rule(available=st.sampled_from([0, 1, 1000]), pool=st.sampled_from(POOLS))
+    @noted
+    def capacity_changes(self, available: int, pool: str) -> None:
+        """The market has nothing left, or something again."""
+        if self.world.placing is OFFERS:
+            self.world.offer(pool, available)
+
     @rule(lag_s=st.sampled_from([0.0, 1.0, 6.0]))
     @noted
     def lists_lag(self, lag_s: float) -> None:
@@ -276,12 +296,18 @@ class ControlPlane(RuleBasedStateMachine):
         self.world.child.call("disarm")
         self.world.settle(allowed=())
         dump = self.world.check()
+        if waiting_in_vain(self.world, dump):
+            # Nothing tells when there is room again, so that it is looked for: every 15 s, and by full passes.
+            self.world.child.call("let_pass", 45.0)
+            self.world.settle(allowed=())
+            dump = self.world.check()
         assert not self.world.findings.all(), self.world.findings.all()
-        waiting_in_vain(dump, self.world.pools)
+        vain = waiting_in_vain(self.world, dump)
+        assert not vain, vain
 
     def teardown(self) -> None:
         """Every example ends at rest."""
-        if self.over:
+        if not hasattr(self, "world"):
             return
         try:
             if not self.failed:
@@ -307,28 +333,47 @@ def orders(model: Model, asked: Sequence[Asked], *, all_of_them: bool = False) -
             yield after
 
 
-def waiting_in_vain(dump: Dump, pools: Mapping[str, str]) -> None:
-    """A replica that waits for room waits because there is none."""
+def waiting_in_vain(world: World, dump: Dump) -> list[str]:
+    """The replicas that wait for room although there is some."""
     replicas: Sequence[Replica] = dump.records[Replica.kind]
-    price = dict.fromkeys(pools.values(), 0.0)
-    for replica in replicas:
-        if replica.instance_name:
-            price[replica.pool_id] += replica.price_per_hour
     deployments: dict[str, Deployment] = {item.id: item for item in dump.deployments()}
+    found: list[str] = []
     for replica in replicas:
         if replica.state is ReplicaState.PENDING and replica.reason in FULL:
             deployment = deployments[replica.deployment_id]
-            for pool_id in (deployment.pool_id, *deployment.fallback_pool_ids):
-                assert price[pool_id] + 1.0 > PRICE_CAP, f"{replica} waits, and pool {pool_id} costs {price[pool_id]}"
+            pools = (deployment.pool_id, *deployment.fallback_pool_ids)
+            roomy = [pool_id for pool_id in pools if _has_room(world, dump, pool_id)]
+            found += [f"{replica} waits, and there is room in {roomy}"] if roomy else []
+    return found
 
 
-def run(template: World, root: Path, *, seed: int, examples: int, ends: float = math.inf, steps: int = 25) -> Tally:
+def _has_room(world: World, dump: Dump, pool_id: str) -> bool:
+    inside = [item for item in dump.records[Replica.kind] if item.instance_name and item.pool_id == pool_id]
+    if sum(item.price_per_hour for item in inside) + 1.0 > PRICE_CAP:
+        return False
+    if world.placing is OFFERS:
+        return world.available[next(name for name, id_ in world.pools.items() if id_ == pool_id)] > len(inside)
+    if world.placing is NODES:
+        nodes = [item for item in dump.records[Node.kind] if item.pool_id == pool_id and item.state == NodeState.READY]
+        return any(sum(item.node_id == node.id for item in inside) < NODE_GPUS for node in nodes)
+    return True
+
+
+def run(
+    templates: Mapping[str, World],
+    root: Path,
+    *,
+    seed: int,
+    examples: int,
+    ends: float = math.inf,
+    steps: int = 25,
+) -> Tally:
     """Run so many examples, fewer when `real_monotonic` is at `ends`.
 
     Raises what was found, after it was made short and printed.
     """
     tally = Tally(ends)
-    ControlPlane.template, ControlPlane.root, ControlPlane.tally = template, root, tally
+    ControlPlane.templates, ControlPlane.root, ControlPlane.tally = templates, root, tally
     while tally.examples < examples and real_monotonic() < ends:
         settings = hypothesis.settings(
             max_examples=min(_AT_ONCE, examples - tally.examples),

@@ -34,7 +34,7 @@ from tests.chaos.skipping import Busy
 from tests.support.cloud.provider import CloudProvider, cloud_capabilities
 
 PROVIDER = "cloud"
-FULL = {"PRICE_CAP_REACHED", "NO_FREE_GPUS", "POOL_FULL"}
+FULL = {"PRICE_CAP_REACHED", "NO_FREE_GPUS", "POOL_FULL", "NODE_FULL", "NO_CAPACITY", "NODE_NOT_READY"}
 """Why a replica may wait for ever."""
 _FOLLOW_S = 2.0
 """How often it is looked what other processes have written: there are none, and each look is a hundred points."""
@@ -57,8 +57,8 @@ class PlaneConfig:
     """Of the provider's capabilities."""
     places_on_nodes: bool = False
     knobs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    agents: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Nodes whose agents send heartbeats, with their pools' ids."""
+    agents: Sequence[str] = ()
+    """Nodes whose agents send heartbeats."""
     kill_at: int | None = None
     """The point at which the process kills itself, counted from its start; see `points`."""
     trace: bool = False
@@ -112,7 +112,7 @@ class Plane:
         self._busy = busy
         self._stack = AsyncExitStack()
         self._handlers = _Handlers()
-        self._agents: dict[str, str] = dict(config.agents)
+        self._agents = set(config.agents)
 
     async def start(self) -> None:
         """Open everything and begin to work."""
@@ -133,6 +133,7 @@ class Plane:
         )
         self._calls = calls
         providers = ProviderRegistry({PROVIDER: provider})
+        self._stack.push_async_callback(providers.close)
         await providers.start()
         self._logs = LogStore(
             config.folder / "logs", segment_bytes=65_536, max_bytes_per_deployment=1 << 24, max_age_s=86_400
@@ -149,6 +150,7 @@ class Plane:
             register(self._handlers)
         controllers = build_controllers(parts, managed)
         self._stack.push_async_callback(controllers.close)
+        self.store.on_recovery(controllers.manager.wake_all)
         controllers.start()
         self._heartbeats = asyncio.create_task(self._beat())
 
@@ -170,14 +172,13 @@ class Plane:
     async def _beat(self) -> None:
         """The nodes' agents, which live as long as their nodes."""
         while True:
-            for node, pool_id in list(self._agents.items()):
-                body = {"provider": PROVIDER, "provider_instance_id": node, "pool_id": pool_id, "gpu_total": 8}
-                await self.call("Heartbeat", {**body, "gpu_type": "h100", "vcpu_total": 64, "ram_gb_total": 512})
+            for node in list(self._agents):
+                await self.call("Heartbeat", {"provider": PROVIDER, "provider_instance_id": node, "state": "READY"})
             await asyncio.sleep(3.0)
 
-    async def set_agents(self, agents: Mapping[str, str]) -> None:
+    async def set_agents(self, agents: Sequence[str]) -> None:
         """Change which nodes have an agent that lives."""
-        self._agents = dict(agents)
+        self._agents = set(agents)
 
     async def call(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Call an RPC; gives its answer, or ``{"error": code, "reason": ...}``."""

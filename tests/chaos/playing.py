@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.child import ChildError, KilledError
-from tests.chaos.scenarios import Ask, CloudDoes, Pass, Scenario, Settle, Step
+from tests.chaos.scenarios import Ask, CloudDoes, LoseNode, Pass, Scenario, Settle, Step
 from tests.chaos.world import World
-
-RECOVERY_S = 45.0
-"""Within so many seconds after a restart all must be well again, unless the cloud itself has a bad day: one full pass
-(30 s), and the grace of the reaper."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +79,8 @@ class Play:
                 world.settle(allowed=allowed)
             case Pass(seconds):
                 world.child.call("let_pass", seconds)
+            case LoseNode(node):
+                world.lose(node)
             case CloudDoes(change):
                 running = [item["name"] for item in world.cloud.look(world.account)["instances"]]
                 given = {name: running if value == "$instances" else value for name, value in change.items()}
@@ -94,15 +92,16 @@ class Play:
         if kill_at is not None:
             try:
                 world.start(kill_at)
-                world.child.call("settle", RECOVERY_S, ())
+                world.child.call("settle", self._scenario.recovery_s, ())
             except KilledError:
                 world.kills += 1
             else:
                 world.kill()
         world.start()
         self.recovery_s = world.settle()
-        if self.recovery_s > RECOVERY_S and not self._scenario.rates:
-            world.findings.other.append(f"it took {self.recovery_s:.0f} s after the restart, over {RECOVERY_S:.0f} s")
+        most = self._scenario.recovery_s
+        if self.recovery_s > most and not self._scenario.rates:
+            world.findings.other.append(f"it took {self.recovery_s:.0f} s after the restart, over {most:.0f} s")
         maybe = []
         if isinstance(step, Ask):
             body = world.body(step.method, step.key, step.fields, request_id)
@@ -123,7 +122,7 @@ class Play:
 
 
 def play(
-    template: World,
+    templates: Mapping[str, World],
     scenario: Scenario,
     account: str,
     folder: Path,
@@ -133,7 +132,7 @@ def play(
     second_kill_at: int | None = None,
 ) -> Outcome:
     """Play a scenario in a copy of a world that is at rest."""
-    world = template.copy(account, folder)
+    world = templates[scenario.placing.name].copy(account, folder)
     outcome = Outcome(scenario=scenario.name, kill_at=kill_at, second_kill_at=second_kill_at, seed=seed)
     acting = Play(world, scenario, seed)
     try:
@@ -151,9 +150,11 @@ def play(
     return outcome
 
 
-def trace(template: World, scenario: Scenario, account: str, folder: Path, *, seed: int) -> Sequence[tuple[str, str]]:
+def trace(
+    templates: Mapping[str, World], scenario: Scenario, account: str, folder: Path, *, seed: int
+) -> Sequence[tuple[str, str]]:
     """The points that a scenario reaches when nothing is killed."""
-    world = template.copy(account, folder, trace=True)
+    world = templates[scenario.placing.name].copy(account, folder, trace=True)
     acting = Play(world, scenario, seed)
     told: list[tuple[str, str]] = []
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.world import SETTLED
+from tests.chaos.world import MACHINE, NODES, OFFERS, SETTLED, Placing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,14 @@ class CloudDoes:
     change: Mapping[str, Any]
 
 
-Step = Ask | Settle | Pass | CloudDoes
+@dataclass(frozen=True, slots=True)
+class LoseNode:
+    """A node is gone."""
+
+    node: str
+
+
+Step = Ask | Settle | Pass | CloudDoes | LoseNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,10 @@ class Scenario:
     steps: Sequence[Step]
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     """Faults of the cloud from the first step on."""
+    placing: Placing = MACHINE
+    recovery_s: float = 45.0
+    """Within so many seconds after a restart all must be well again, unless the cloud itself has a bad day: one full
+    pass (30 s), and the grace of the reaper."""
 
 
 def deploy(key: str = "d", **fields: Any) -> Ask:
@@ -98,8 +109,12 @@ LATE = {**HICCUPS, "create": {**HICCUPS["create"], "late": 0.3}}
 """A worse one."""
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario(name="create", steps=(deploy(replicas=2, env=_LINES), Settle())),
-    Scenario(name="scale", steps=(deploy(), Settle(), scale(3), Pass(0.05), scale(1), Settle(), scale(0), Settle())),
+    Scenario(name="create", placing=OFFERS, steps=(deploy(replicas=2, env=_LINES), Settle())),
+    Scenario(
+        name="scale",
+        placing=NODES,
+        steps=(deploy(), Settle(), scale(3), Pass(0.05), scale(1), Settle(), scale(0), Settle()),
+    ),
     Scenario(
         name="update",
         steps=(deploy(replicas=2, env={"V": "1"}), Settle(), update(env={"V": "2"}), Settle()),
@@ -118,13 +133,30 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         name="terminate",
+        placing=OFFERS,
         steps=(deploy(replicas=2), Settle(), terminate(), Settle(), start(), Pass(0.05), terminate(), Settle()),
     ),
     Scenario(
         name="update, then end",
+        placing=NODES,
         steps=(deploy(env={"V": "1"}), Settle(), update(env={"V": "2"}), Pass(0.1), terminate(), Settle(), purge()),
     ),
     Scenario(name="purge", steps=(deploy(), deploy("e"), Settle(), terminate(), Settle(), purge(), Settle())),
+    Scenario(
+        name="rollback",
+        steps=(
+            deploy(replicas=2, env={"V": "1"}, restart_policy={"max_attempts": 2}),
+            Settle(),
+            update(env={"V": "2", **_FAILS}),
+            Settle(),
+        ),
+    ),
+    Scenario(
+        name="node lost",
+        placing=NODES,
+        recovery_s=90.0,  # the node is lost after its lease, which begins anew with a restart
+        steps=(deploy(replicas=3), Settle(), LoseNode("main-0"), Pass(1.0), Settle(), Pass(45.0), Settle()),
+    ),
     Scenario(
         name="failing",
         steps=(deploy(env=_FAILS, restart_policy={"max_attempts": 2}), Settle(), start(), Settle(), purge(), Settle()),
@@ -143,6 +175,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         name="placement",
+        placing=OFFERS,
         steps=(
             CloudDoes({"planned": [["create", "capacity"], ["create", "capacity"]]}),
             deploy(replicas=2, fallback_pool_ids=["spare"]),
@@ -165,6 +198,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         name="late, then full",
+        placing=OFFERS,
         steps=(
             CloudDoes({"late_s": 5.5, "planned": [["create", "late"], ["create", "capacity"]]}),
             deploy(fallback_pool_ids=["spare"]),
@@ -180,6 +214,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         name="late",
+        placing=OFFERS,
         rates=LATE,
         steps=(deploy(replicas=2, env={"V": "1"}), Pass(3.0), update(env={"V": "2"}), Settle(), terminate(), Settle()),
     ),

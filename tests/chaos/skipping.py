@@ -15,8 +15,10 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 _real_time = time.time
+_real_clock = time.clock_gettime
 real_monotonic = time.monotonic
 """The clock that is not skipped."""
+_OF_WORK = (time.CLOCK_PROCESS_CPUTIME_ID, time.CLOCK_THREAD_CPUTIME_ID)
 _SETTLE_S = 0.0005
 """How long the loop listens for what may come from outside before it skips."""
 _skipped = 0.0
@@ -26,6 +28,7 @@ def install() -> None:
     """Replace the process's clocks. To be called before anything else is imported that takes a clock by value."""
     time.time = lambda: _real_time() + _skipped
     time.monotonic = lambda: real_monotonic() + _skipped
+    time.clock_gettime = lambda clock: _real_clock(clock) + (0.0 if clock in _OF_WORK else _skipped)
 
 
 def skip(seconds: float) -> None:

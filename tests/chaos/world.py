@@ -19,6 +19,7 @@ PRICE_CAP = 5.0
 POOLS = ("main", "spare")
 _GPUS = 8
 _PRICE = 1.0
+_OFFERS = [{"resource_id": name, "gpu_count": _GPUS, "price_per_hour": _PRICE} for name in POOLS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,13 @@ class Placing:
 
 MACHINE = Placing(name="machine", kind="local")
 """Every pool has the cloud's machine as a node that the gateway keeps."""
-PLACINGS = {placing.name: placing for placing in (MACHINE,)}
+OFFERS = Placing(name="offers", kind="marketplace")
+"""Every pool is a market in which machines are rented."""
+NODES = Placing(name="nodes", kind="cluster", places_on_nodes=True)
+"""Every pool has two nodes whose agents send heartbeats."""
+PLACINGS = (MACHINE, OFFERS, NODES)
+NODE_GPUS = 4
+_NODES = {"main-0": "main", "main-1": "main", "spare-0": "spare", "spare-1": "spare"}
 
 
 @dataclass(slots=True)
@@ -47,6 +54,11 @@ class World:
     model: Model = field(default_factory=Model)
     pools: dict[str, str] = field(default_factory=dict[str, str])
     """Ids by name."""
+    agents: set[str] = field(default_factory=set[str])
+    """Nodes whose agents live."""
+    began: float = 0.0
+    available: dict[str, int] = field(default_factory=lambda: dict.fromkeys(POOLS, 1000))
+    """Machines of each pool's market."""
     wanted: dict[str, int] = field(default_factory=dict[str, int])
     """By deployment id, the most replicas that were ever wanted, and the surge."""
     surge: dict[str, int] = field(default_factory=dict[str, int])
@@ -59,23 +71,53 @@ class World:
     @classmethod
     def make(cls, cloud: CloudProcess, account: str, folder: Path, **options: Any) -> World:
         """An empty world with two pools, at rest."""
-        cloud.make(account, offers=[{"resource_id": "big", "gpu_count": _GPUS, "price_per_hour": _PRICE}])
         folder.mkdir(parents=True)
         world = cls(cloud, account, folder, **options)
+        cloud.make(account, offers=_OFFERS if world.placing is OFFERS else _OFFERS[:1])
         world.start()
         for name in POOLS:
             body = {"pool_name": name, "owner_type": "user", "owner_id": "ann", "provider": PROVIDER}
-            made = world.child.call(
-                "call", "RegisterPool", {**body, "provider_pool_id": name, "max_cost_per_hour": PRICE_CAP}
-            )
+            if world.placing is not MACHINE:
+                body["provider_pool_id"] = name
+            made = world.child.call("call", "RegisterPool", {**body, "max_cost_per_hour": PRICE_CAP})
+            assert "error" not in made, made
             world.pools[name] = made["pool_id"]
+        if world.placing is NODES:
+            for name in _NODES:
+                world.register(name)
+            world.child.call("set_agents", list(world.agents))
+        world.child.call("let_pass", 2.0)
         return world
+
+    def register(self, node: str) -> None:
+        """A node joins its pool, and its agent begins to send heartbeats."""
+        body = {"provider": PROVIDER, "provider_instance_id": node, "pool_id": self.pools[_NODES[node]]}
+        size = {"gpu_type": "h100", "gpu_total": NODE_GPUS, "vcpu_total": 64, "ram_gb_total": 512}
+        self.child.call("call", "RegisterNode", {**body, **size, "price_per_hour": _PRICE, "hostname": node})
+        self.agents.add(node)
+
+    def offer(self, pool: str, available: int) -> None:
+        """So many machines are to be had in a pool's market."""
+        self.available[pool] = available
+        offers = [{**offer, "available": self.available[str(offer["resource_id"])]} for offer in _OFFERS]
+        self.cloud.change(self.account, offers=offers)
+
+    def lose(self, node: str) -> None:
+        """A node is gone, with its agent and all that ran on it."""
+        self.cloud.change(self.account, lose=[node])
+        self.agents.discard(node)
+        self.child.call("set_agents", list(self.agents))
 
     def copy(self, account: str, folder: Path, **options: Any) -> World:
         """The same as this one, which is at rest and stopped, with a cloud of its own."""
-        self.cloud.make(account, offers=[{"resource_id": "big", "gpu_count": _GPUS, "price_per_hour": _PRICE}])
+        self.cloud.make(account, offers=_OFFERS if self.placing is OFFERS else _OFFERS[:1])
         shutil.copytree(self.folder, folder)
-        return World(self.cloud, account, folder, self.placing, pools=dict(self.pools), **options)
+        pools, agents, now = dict(self.pools), set(self.agents), self.now()
+        return World(self.cloud, account, folder, self.placing, pools=pools, agents=agents, began=now, **options)
+
+    def now(self) -> float:
+        """The latest time that the world has seen."""
+        return max(self.began, float(self.cloud.look(self.account)["now"]))
 
     @property
     def child(self) -> Child:
@@ -91,10 +133,11 @@ class World:
             account=self.account,
             kind=self.placing.kind,
             places_on_nodes=self.placing.places_on_nodes,
+            agents=tuple(self.agents),
             kill_at=kill_at,
             trace=self.trace,
         )
-        self._child = Child(config, self.cloud.look(self.account)["now"])
+        self._child = Child(config, self.now())
         self.child.call("start")
 
     def stop(self) -> None:
@@ -171,8 +214,9 @@ class World:
     def _bounds(self) -> Bounds:
         return Bounds(
             live=self.wanted,
-            pool_price=dict.fromkeys(POOLS, PRICE_CAP),
+            pool_price={**dict.fromkeys(POOLS, PRICE_CAP), "": PRICE_CAP * len(POOLS)},
             pool_gpus=dict.fromkeys(POOLS, _GPUS),
+            node_gpus=dict.fromkeys(_NODES, NODE_GPUS),
         )
 
     def end(self) -> None:

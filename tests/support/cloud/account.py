@@ -15,6 +15,9 @@ from typing import Any
 from tests.support.cloud.faults import Faults
 from tests.support.cloud.instances import Behaviour, CloudInstance
 
+KEPT_S = 60.0
+"""How long the log of an instance that is gone can be read."""
+
 
 class NoRoomError(Exception):
     """There is no room for the instance."""
@@ -104,8 +107,7 @@ class Account:
         if not wanted:
             return next(iter(self.offers), None)
         offer = next((offer for offer in self.offers if offer.resource_id == wanted), None)
-        held = sum(item.spec.get("resource_id") == wanted for item in self.instances.values())
-        if offer is None or held >= offer.available:
+        if offer is None or self.left(offer) == 0:
             raise NoRoomError(f"there is no {wanted} to be had")
         return offer
 
@@ -158,9 +160,15 @@ class Account:
         found += [item for item in self.past if item.created_at <= then and (item.gone_at or 0.0) > then]
         return sorted((item for item in found if item.owner == owner), key=lambda item: item.created_at)
 
-    def known(self, name: str) -> CloudInstance | None:
-        """The instance of this name that is there."""
-        return self.instances.get(name)
+    def left(self, offer: Offer) -> int:
+        """How many there are of it that nobody has taken."""
+        held = sum(item.spec.get("resource_id") == offer.resource_id for item in self.instances.values())
+        return max(0, offer.available - held)
+
+    def readable(self, name: str) -> CloudInstance | None:
+        """The instance of this name, also for a while after it is gone: what it printed can still be read."""
+        late = (item for item in reversed(self.past) if self.now - (item.gone_at or 0.0) < KEPT_S)
+        return self.instances.get(name) or next((item for item in late if item.name == name), None)
 
     def _note(self, what: str, instance: CloudInstance) -> None:
         spec = instance.spec

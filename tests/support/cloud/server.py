@@ -120,7 +120,7 @@ class Cloud:
         name, after = request.query["name"], int(request.query["after"])
 
         def read(account: Account) -> dict[str, Any]:
-            instance = account.known(name)
+            instance = account.readable(name)
             if instance is None:
                 return {"lines": [], "ended": True}
             lines = [[n, instance.created_at + n / 20] for n in range(after, instance.lines_until(account.now))]
@@ -130,13 +130,16 @@ class Cloud:
 
     async def _resources(self, request: web.Request) -> web.Response:
         def read(account: Account) -> list[dict[str, Any]]:
-            return [{name: getattr(offer, name) for name in Offer.__slots__} for offer in account.offers]
+            fields = [{name: getattr(offer, name) for name in Offer.__slots__} for offer in account.offers]
+            return [
+                told | {"available": account.left(offer)} for told, offer in zip(fields, account.offers, strict=True)
+            ]
 
         return await self._answer(request, "resources", read, changes=False)
 
     async def _health(self, request: web.Request) -> web.Response:
         account = self._account(request)
-        instance = account.known(request.match_info["name"])
+        instance = account.instances.get(request.match_info["name"])
         if instance is None:
             return web.Response(status=404)
         return web.Response(status=200 if instance.answers(account.now) else 503)
