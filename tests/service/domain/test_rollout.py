@@ -116,14 +116,15 @@ def test_scaling_ends_with_what_is_wanted(before: int, after: int, choices: list
     assert sorted(item.ordinal for item in world.replicas) == sorted({item.ordinal for item in world.replicas})
 
 
-def test_scaling_down_gives_up_unready_replicas_first_and_then_the_newest() -> None:
+def test_scaling_down_gives_up_unhealthy_replicas_first_and_then_the_newest() -> None:
     made = [
         Replica(id=f"r{n}", deployment_id="d", ordinal=n, generation=1, created_at=float(n), state=ReplicaState.READY)
         for n in range(4)
     ]
-    made[1] = replace(made[1], state=ReplicaState.STARTING)
-    ended = plan(deployment(2), made).terminate
-    assert [replica.id for replica in ended] == ["r1", "r3"]
+    made[1] = replace(made[1], state=ReplicaState.UNHEALTHY)
+    made[2] = replace(made[2], state=ReplicaState.STARTING)
+    for replicas, expected in ((3, ["r1"]), (2, ["r1", "r2"]), (1, ["r1", "r2", "r3"])):
+        assert [replica.id for replica in plan(deployment(replicas), made).terminate] == expected
 
 
 def test_a_stopped_deployment_ends_everything() -> None:

@@ -8,14 +8,7 @@ from dataclasses import replace
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.domain import rollback
 from orchestration.service.domain.rollout import plan
-from orchestration.service.domain.status import (
-    DeploymentStatus,
-    completed,
-    deployment_status,
-    explain,
-    is_complete,
-    serving,
-)
+from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain
 from orchestration.service.ids import new_id
 from orchestration.store.index import Index
 from orchestration.store.records import Deployment, Replica, ReplicaState
@@ -154,9 +147,6 @@ class DeploymentController:
 
 
 def _noted(deployment: Deployment, replicas: Sequence[Replica]) -> Deployment:
-    """The deployment with what its rows show: a generation that is complete, one that is proven, its status."""
-    if is_complete(deployment, replicas):
-        deployment = replace(deployment, complete_generation=deployment.generation)
-        if serving(replicas) or any(map(completed, replicas)):  # none wanted is complete too, and proves nothing
-            deployment = rollback.proven(deployment)
+    """The deployment with what its rows show: whether its generation is complete, and its status."""
+    deployment = rollback.noted(deployment, replicas)
     return replace(deployment, observed_status=deployment_status(deployment, replicas))

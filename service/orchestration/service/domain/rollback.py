@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestration.service.domain.status import can_roll_back, gave_up
+from orchestration.service.domain.status import can_roll_back, completed, gave_up, is_complete, serving
 from orchestration.store.records import Deployment, DesiredState, Json, Replica, ReplicaState
 
 MADE_OF = ("model_id", "gpu_per_replica", "engine", "configuration", "inference_model", "env")
@@ -50,8 +50,16 @@ def without_failure(deployment: Deployment) -> Deployment:
     return replace(deployment, failed_generation=0, failed_reason="", failed_message="", failed_at=0.0)
 
 
-def proven(deployment: Deployment) -> Deployment:
-    """The deployment once its generation is complete with replicas that are ready: what to roll back to from now on."""
+def noted(deployment: Deployment, replicas: Sequence[Replica]) -> Deployment:
+    """The deployment, noting a generation that is complete; one that worked is what to go back to from then on.
+
+    That none is wanted is complete too, and proves nothing.
+    """
+    if deployment.desired is DesiredState.STOPPED or not is_complete(deployment, replicas):
+        return deployment
+    deployment = replace(deployment, complete_generation=deployment.generation)
+    if not serving(replicas) and not any(map(completed, replicas)):
+        return deployment
     return replace(deployment, stable_generation=deployment.generation, stable_template=template(deployment))
 
 

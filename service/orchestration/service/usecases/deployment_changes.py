@@ -212,11 +212,12 @@ def _fresh(replicas: Sequence[Replica], now: float) -> list[Replica]:
 
 
 async def _load(tx: Transaction, deployment_id: str, expected_etag: str) -> Deployment:
+    """The deployment at the expected etag, with what its replicas show: the controller may not have noted it yet."""
     deployment = await tx.get(Deployment, deployment_id)
     if deployment is None:
         raise not_found(deployment_id)
     check_etag(expected_etag, deployment.id, deployment.version)
-    return deployment
+    return rollback.noted(deployment, await tx.select(Replica, deployment_id=deployment.id))
 
 
 async def _require_status(tx: Transaction, deployment: Deployment, done: str) -> list[Replica]:
