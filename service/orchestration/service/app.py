@@ -15,7 +15,7 @@ from orchestration.service.address import parse_address
 from orchestration.service.clock import SteadyClock
 from orchestration.service.control import Parts, build_controllers, build_registrars
 from orchestration.service.controllers.health import probe_session
-from orchestration.service.controllers.shards import REAPER, ShardLeases
+from orchestration.service.controllers.retention import Retention
 from orchestration.service.disk import DiskWatch
 from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
@@ -33,8 +33,6 @@ from orchestration.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-_MINUTE_S = 60.0
-_HOUR_S = 3600.0
 _SEGMENT_BYTES = 4 * 1024 * 1024
 
 
@@ -71,7 +69,13 @@ async def serving(settings: Settings) -> AsyncGenerator[RunningApp]:
         stack.push_async_callback(controllers.close)
         parts.store.on_recovery(controllers.manager.wake_all)
         controllers.start()
-        _background(stack, _retention(parts.store, controllers.shards, settings), "retention")
+        retention = Retention(
+            parts.store,
+            controllers.shards,
+            events_s=settings.events_retention_s,
+            events_per_subject=settings.events_max_per_subject,
+        )
+        _background(stack, retention.run(), "retention")
         yield running
 
 
@@ -155,21 +159,6 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     _background(stack, disk.run(), "disk watch")
     _background(stack, readiness.run(), "readiness")
     return RunningApp(grpc_address, http.address)
-
-
-async def _retention(store: Store, shards: ShardLeases, settings: Settings) -> None:
-    """Forget old changes, events and answers, every hour; of several gateways the one that reaps does it."""
-    while True:
-        pause = _MINUTE_S
-        if shards.lease(REAPER) is not None:
-            pause = _HOUR_S
-            try:
-                await store.trim(
-                    events_s=settings.events_retention_s, events_per_subject=settings.events_max_per_subject
-                )
-            except StoreError as error:
-                log.warning("old entries could not be removed", error=str(error))
-        await asyncio.sleep(pause)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.shards import NODES, REAPER, ShardLeases, shard_name
-from orchestration.store.errors import LeaseLostError, StoreError
+from orchestration.store.errors import LeaseLostError, StoreError, StoreUnavailableError
 from orchestration.store.leases import LeaseManager
 from orchestration.store.store import Store
+from orchestration.store.transaction import Transaction
 from tests.support.gateway import eventually
 from tests.support.lease_world import ALL, TTL_S, SharedWork, parts
 from tests.support.stores import FakeClock
@@ -192,10 +194,25 @@ async def test_gateways_that_are_gone_for_long_are_forgotten(work: SharedWork) -
 
 
 async def test_a_commit_whose_answer_was_lost_is_found_in_the_rows(work: SharedWork) -> None:
-    alone = work.gateway()
-    await work.turn(alone)
+    class Unsure:
+        """Says once of a commit that stands that it failed."""
+
+        failed = False
+
+        @asynccontextmanager
+        async def write(self, *, actor: str) -> AsyncGenerator[Transaction]:
+            async with work.store.write(actor=actor) as tx:
+                yield tx
+            if not self.failed:
+                self.failed = True
+                raise StoreUnavailableError("DATABASE_UNREACHABLE", "the connection was lost")
+
+    alone = ShardLeases(LeaseManager(Unsure(), clock=work.clock), TTL_S, work.clock)
+    with pytest.raises(StoreUnavailableError):
+        await work.turn(alone)
+    assert alone.held == frozenset()
     rows = await work.rows()
-    alone._held = {}  # as after a turn that failed in its commit, though the commit stands
+    assert len(rows) == ALL + 1
     await work.turn(alone)
     assert len(alone.held) == ALL
     assert [(row.name, row.token) for row in await work.rows()] == [(row.name, row.token) for row in rows]

@@ -55,8 +55,8 @@ class Membership:
         self._work = work
         self._name = MEMBER + owner
 
-    async def look(self, session: LeaseSession) -> Look:
-        """Renew what is due, take and give up what this gateway's part is short of or above."""
+    async def look(self, session: LeaseSession, *, renew: bool = False) -> Look:
+        """Renew what is due, or all of it, and take and give up what this gateway's part is short of or above."""
         rows = await session.find("")
         mine = {lease.name: lease for lease in rows if lease.owner == self._owner}
         theirs = [lease for lease in rows if lease.owner not in ("", self._owner)]
@@ -66,7 +66,7 @@ class Membership:
         given = part.give
         for name in given:
             await session.release(mine.pop(name))
-        due = self._is_due(mine.get(self._name), session.now)
+        due = renew or self._is_due(mine.get(self._name), session.now)
         if due:
             mine = {name: renewed for name, lease in mine.items() if (renewed := await session.renew(lease))}
         for name in (self._name, *part.take, *self._work.single):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.shards import NODES, ShardLeases
 from orchestration.service.usecases.managed_nodes import ManagedNodes
 from orchestration.store.errors import StoreError
@@ -50,6 +51,7 @@ class NodeController:
     ) -> None:
         self._store = store
         self._shards = shards
+        self._guard = Guard(store, shards)
         self._managed = managed
         self._timing = timing
         self._clock = clock
@@ -126,12 +128,12 @@ class NodeController:
             return  # the same silence still, which was told of
         text = f"{len(late)} of {total} nodes went silent at once; none is held to be lost, all get a new lease"
         log.warning("eviction brake", pool_id=pool_id, silent=len(late), total=total)
-        async with self._store.write(actor=ACTOR) as tx:
+        async with self._guard.write_under(NODES, ACTOR) as tx:
             tx.event(kind="pool", subject_id=pool_id, type="WARNING", reason="EVICTION_BRAKE", message=text)
 
     async def _mark(self, node: Node, state: NodeState, text: str, now: float) -> None:
         try:
-            async with self._store.write(actor=ACTOR) as tx:
+            async with self._guard.write_under(NODES, ACTOR) as tx:
                 current = await tx.get(Node, node.id)
                 if current is None or self._silence(current, now) < self._timing.suspect_after:
                     return

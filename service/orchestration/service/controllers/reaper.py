@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.shards import REAPER, ShardLeases
 from orchestration.service.providers.base import Provider, ProviderError
 from orchestration.service.providers.registry import ProviderRegistry
@@ -35,6 +36,7 @@ class Reaper:
     ) -> None:
         self._store = store
         self._shards = shards
+        self._guard = Guard(store, shards)
         self._providers = providers
         self._clock = clock
         self._interval_s = interval_s
@@ -78,11 +80,21 @@ class Reaper:
                 await self._delete(provider, key[1])
 
     async def _delete(self, provider: Provider, instance: str) -> None:
+        if not await self._is_unknown(instance):
+            return
         log.warning("deleting an instance that no replica knows", provider=provider.name, instance=instance)
         try:
             await provider.delete(instance)
         except ProviderError as error:  # one that cannot be ended now does not keep the others from it
             log.warning("deletion failed, the next sweep tries again", instance=instance, error=error.message)
+
+    async def _is_unknown(self, instance: str) -> bool:
+        """Whether no row names the instance, asked of the database: the index may be old where that is out of reach.
+
+        Raises `LeaseLostError` when the lease is not this gateway's any more.
+        """
+        async with self._guard.write_under(REAPER, ACTOR) as tx:
+            return not await tx.select(Replica, instance_name=instance)
 
     def look_at_pools(self) -> None:
         """Have `run_pools` look: something was given back, and a pool that is being deleted may be empty now."""

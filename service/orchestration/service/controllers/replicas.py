@@ -112,10 +112,11 @@ class ReplicaController:
 
     async def _let_go(self, replica: Replica) -> None:
         """Leave the replica to the gateway that holds its lease: what is remembered of it would be out of date."""
-        self._held.pop(replica.id, None)
+        _, followed = self._held.pop(replica.id, ("", ""))
         self._prober.forget(replica.id)
         self._starter.forget(replica.id)
-        await self._collector.stop(replica.instance_name)
+        for name in {followed, replica.instance_name}:  # by now the row may name a later attempt's instance
+            await self._collector.stop(name)
 
     def _lost_node(self, replica: Replica) -> Node | None:
         """The node that holds the replica's instance, when it is gone."""

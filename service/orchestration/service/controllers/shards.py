@@ -107,8 +107,10 @@ class ShardLeases:
         lapsed = False
         try:
             began = self._monotonic()
+            # The rows may tell of a renewal whose answer was lost: what is not known to be valid is not used.
+            renew = self._valid_until - began <= self._life_s * (1 - 1 / RENEWALS)
             async with self._leases.session(self.owner, self._life_s) as session:
-                look = await self._membership.look(session)
+                look = await self._membership.look(session, renew=renew)
             # Work that met a lease that had run out has stopped: it is told even where the lease is had back by now.
             lapsed = not self._told <= self.held
             self._adopt(look, began)
