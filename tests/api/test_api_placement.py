@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestration.service.providers import registry
 from orchestration.service.providers.base import Provider, ProviderContext
 from tests.support.caller import Caller
 from tests.support.faces import face_of
@@ -82,9 +82,12 @@ def market() -> Cloud:
 @pytest.fixture
 async def rented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, market: Cloud) -> AsyncIterator[Caller]:
     """A caller of a gateway that has a marketplace and a provider whose nodes agents register."""
-    installed = registry.entry_points
     added = (Entry("market", market), Entry("fleet", Cloud("fleet", nodes=True)))
-    monkeypatch.setattr(registry, "entry_points", lambda group: (*installed(group=group), *added))
+
+    def all_installed(group: str) -> tuple[EntryPoint | Entry, ...]:
+        return (*entry_points(group=group), *added)
+
+    monkeypatch.setattr("orchestration.service.providers.registry.entry_points", all_installed)
     async with running_gateway(tmp_path, local_region="Eu") as gateway:
         caller = Caller(face_of("grpc", gateway), gateway)
         yield caller
@@ -107,7 +110,11 @@ async def placed(api: Caller, deployment_id: str) -> dict[str, Any]:
 
 
 async def test_an_offer_is_explained_taken_and_paid(rented: Caller) -> None:
-    fields = {"provider": "market", "region_constraint": ["EU"], "scheduling_policy_json": '{"spot": "prefer"}'}
+    fields: dict[str, Any] = {
+        "provider": "market",
+        "region_constraint": ["EU"],
+        "scheduling_policy_json": '{"spot": "prefer"}',
+    }
     pool_id = await rented.make_pool(**fields)
     candidates = (await rented.call("DeployModel", **wanted(pool_id, validate_only=True)))["candidates"]
     told = [(item["provider_resource_id"], item["pricing_model"], item["reason"]) for item in candidates]

@@ -59,7 +59,7 @@ class Cloud(FakeProvider):
         self.offers = [
             item for item in self.offers if (item.provider_resource_id, item.pricing_model) != (resource_id, model)
         ]
-        described = {"gpu_type": "A100", "gpu_count": 1, "pricing_model": model, **fields}
+        described: dict[str, Any] = {"gpu_type": "A100", "gpu_count": 1, "pricing_model": model, **fields}
         self.offers.append(
             Resource(
                 provider=self.name,

@@ -41,14 +41,13 @@ async def test_the_last_good_answer_counts_while_the_provider_fails() -> None:
     assert (offers.unknown_reason("cloud"), ids(offers)) == ("", ["m1"])
 
 
-async def test_an_answer_that_is_too_old_does_not_count_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider = cloud()
-    offers = Offers([provider], max_age_s=600)
+async def test_an_answer_that_is_too_old_does_not_count_and_says_why() -> None:
+    provider, uptime = cloud(), FakeClock(50.0)
+    offers = Offers([provider], monotonic=uptime, max_age_s=600)
     await offers.refresh()
     provider.unreachable = "the market is closed"
     await offers.refresh()
-    now = module.time.monotonic()
-    monkeypatch.setattr(module.time, "monotonic", lambda: now + 700)
+    uptime.now += 700
     assert offers.unknown_reason("cloud") == (
         "provider cloud has not told what it offers for 700 s: the market is closed"
     )

@@ -47,11 +47,13 @@ class Offers:
         providers: Iterable[Provider],
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         interval_s: float = INTERVAL_S,
         max_age_s: float = MAX_AGE_S,
     ) -> None:
         self._providers = {item.name: item for item in providers if rents(item.capabilities)}
         self._clock = clock
+        self._monotonic = monotonic
         self._interval_s = interval_s
         self._max_age_s = max_age_s
         self._listings = {name: Listing() for name in self._providers}
@@ -67,7 +69,7 @@ class Offers:
         why = f": {listing.error}" if listing.error else ""
         if not listing.asked_at:
             return f"provider {provider} has not told yet what it offers{why}"
-        age = time.monotonic() - listing.heard_at
+        age = self._monotonic() - listing.heard_at
         if age > self._max_age_s:
             return f"provider {provider} has not told what it offers for {age:.0f} s{why}"
         return ""
@@ -81,7 +83,7 @@ class Offers:
         await asyncio.gather(*(self._refresh(name) for name in self._providers))
 
     async def _refresh(self, name: str) -> None:
-        asked_at, heard_at = self._clock(), time.monotonic()
+        asked_at, heard_at = self._clock(), self._monotonic()
         try:
             async with asyncio.timeout(TIME_LIMIT_S):
                 found = tuple(await self._providers[name].list_resources())
