@@ -195,8 +195,9 @@ class ReplicaController:
         changes: dict[str, object] = {}
         if instance.endpoint and instance.endpoint != replica.endpoint:
             changes["endpoint"] = instance.endpoint
-        if replica.state is ReplicaState.STARTING and instance.started_at > replica.started_at:
-            changes["started_at"] = min(instance.started_at, self._clock())
+        # A time yet to come is of another clock: taken for now at each look, it would put the time-out off for ever.
+        if replica.state is ReplicaState.STARTING and replica.started_at < instance.started_at <= self._clock():
+            changes["started_at"] = instance.started_at
         return await self._transitions.note(replica, **changes)
 
     async def _retry(self, replica: Replica, deployment: Deployment) -> float | None:
