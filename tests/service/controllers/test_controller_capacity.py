@@ -38,6 +38,19 @@ class Crowded(FakeProvider):
         return Instance(name=spec.name, provider_instance_id=spec.name, state=InstanceState.RUNNING)
 
 
+class Remembering(Crowded):
+    """Keeps the names that it was asked for."""
+
+    def __init__(self, *full: str) -> None:
+        super().__init__(*full)
+        self.asked: list[str] = []
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        """As the crowded one."""
+        self.asked.append(spec.name)
+        return await super().create(spec)
+
+
 class World:
     """Two pools with a node each, and a deployment that prefers the first."""
 
@@ -112,3 +125,13 @@ async def test_a_place_that_was_refused_is_no_attempt_and_no_restart(store: Stor
     assert world.replica.state is ReplicaState.STARTING
     assert (world.replica.attempt, world.replica.restarts) == (1, 0)
     assert world.replica.pool_id == "second", "the pools were not tried in turns"
+
+
+async def test_the_name_of_a_place_that_was_given_back_never_comes_again(store: Store) -> None:
+    provider = Remembering("first")
+    world = World(store, provider)
+    await world.begin()
+    await world.attempt()
+    await world.attempt()
+    assert world.replica.attempt == 1
+    assert len(set(provider.asked)) == 2, "an instance that appears late in the first place would pass for the second's"

@@ -47,8 +47,12 @@ class Rejected:
 
 
 def instance_name(replica: Replica, attempt: int) -> str:
-    """The deterministic name of an attempt: replica ids are never used twice."""
-    return f"r-{replica.id}-{attempt}"
+    """The name of an attempt in one place; neither replica ids nor their rows' revisions are ever used twice.
+
+    An attempt whose place is given back is not counted, and yet its name must not come again: an instance may appear
+    under it when a call whose answer was lost takes effect late, and would be taken for that of the next place.
+    """
+    return f"r-{replica.id}-{attempt}x{replica.revision}"
 
 
 class Starter:

@@ -78,7 +78,7 @@ class InstanceSpec:
     """
 
     name: str
-    """Deterministic: deployment, ordinal, attempt. Creating it again gives the same instance, never a second."""
+    """Written down before it is asked for: creating it again gives the same instance, never a second."""
     owner: str
     """This installation's ownership tag; `Provider.list_owned` returns only instances that carry it."""
     deployment_id: str
