@@ -65,7 +65,7 @@ FAILURES: list[tuple[str, Deployment, Replica, str]] = [
     ("a replica was given up", UPDATE, GIVEN_UP, "EXITED"),
     ("a replica is to be tried again", UPDATE, replace(GIVEN_UP, retry_at=NOW + 1), ""),
     ("a replica of the generation before was given up", UPDATE, replace(GIVEN_UP, generation=1), ""),
-    ("a batch job ended well", replace(UPDATE, workload_type="batch"), replace(GIVEN_UP, exit_code=0), ""),
+    ("a batch job ended well", UPDATE, replace(GIVEN_UP, state=ReplicaState.TERMINATED, exit_code=0), ""),
     ("a batch job ended badly", replace(UPDATE, workload_type="batch"), GIVEN_UP, "EXITED"),
     ("a replica waits too long", UPDATE, waiting(), "PROGRESS_DEADLINE_EXCEEDED"),
     ("a replica waits", UPDATE, waiting(created_at=NOW - 59), ""),
