@@ -135,7 +135,8 @@ class StorageSettings(_Section):
         DefaultText("sqlite+aiosqlite:///<data_dir>/orchestration.db"),
     ] = Field(
         default_factory=lambda data: f"sqlite+aiosqlite:///{data['data_dir']}/orchestration.db",
-        description="SQLite for one gateway, PostgreSQL for several. A password in it is never shown.",
+        description="SQLite for the gateways of one machine, PostgreSQL for those of several. "
+        "A password in it is never shown.",
     )
     events_retention_s: Seconds = Field(
         default=30 * 86_400.0,
@@ -174,7 +175,9 @@ class ControlSettings(_Section):
     """Keeping deployments true."""
 
     lease_ttl_s: Seconds = Field(
-        default=10.0, description="How long a gateway's claim on a piece of work holds when it is not renewed."
+        default=10.0,
+        description="How long a gateway's claim on a piece of work holds when it is not renewed: another takes it over "
+        "within this time. The same for all gateways on one database.",
     )
     reconcile_interval_s: Seconds = Field(
         default=30.0, description="Pause between full passes over everything; changes are acted on at once."

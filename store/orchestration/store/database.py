@@ -55,7 +55,12 @@ class Database:
             "async_creator_fn": _connect_postgresql,
             "timeout": self.busy_timeout_s,
             "command_timeout": max(_STATEMENT_TIMEOUT_S, 2 * self.busy_timeout_s),
-            "server_settings": {"lock_timeout": timeout_ms, "application_name": "orchestration"},
+            "server_settings": {
+                "lock_timeout": timeout_ms,
+                # Of a process that was stopped, or cut off, within its transaction: it would hold the write lock on.
+                "idle_in_transaction_session_timeout": timeout_ms,
+                "application_name": "orchestration",
+            },
         }
         return create_async_engine(self.url, connect_args=arguments, pool_size=5, pool_pre_ping=True)
 
