@@ -195,6 +195,32 @@ def test_a_half_written_line_is_not_read(tmp_path: Path) -> None:
     assert reread(tmp_path) == ["whole", "next"]
 
 
+def _peak_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+async def test_the_supervisor_s_memory_is_bounded_whatever_is_printed(local: LocalHarness) -> None:
+    code = (
+        "import sys, time; out = sys.stdout.buffer; out.write(b'\\n' * 300_000)\n"
+        "for _ in range(3): out.write(b'\\0' * 3_000_000 + b'\\n')\n"
+        "out.write(b'\\xff' * 50_000_000 + b'\\nend\\n'); out.flush(); time.sleep(600)"
+    )
+    await local.provider.create(local.spec("a", python_command(code)))
+    state = InstanceFolder(local.data_dir, "a").state()
+    assert state is not None
+    empty, last = 0, ""
+    async with asyncio.timeout(60):
+        async for record in local.provider.logs("a", follow=True):
+            empty += not record.message
+            if record.message == "end":
+                break
+            last = record.message
+    assert empty == 300_000
+    assert last == "\ufffd" * MAX_LINE_BYTES + f" [line cut: {50_000_000 - MAX_LINE_BYTES} more bytes]"
+    assert _peak_kb(state.supervisor_pid) < 64 * 1024
+
+
 def test_a_line_without_end_takes_no_memory() -> None:
     splitter = LineSplitter()
     for _ in range(100):
