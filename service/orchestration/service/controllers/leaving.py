@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestration.service.controllers.health import HealthMonitor
-from orchestration.service.controllers.transitions import Transitions
+from orchestration.service.controllers.transitions import UNPLACED, Transitions
 from orchestration.service.logs.collector import LogCollector
 from orchestration.store.index import Index
 from orchestration.store.records import Node, NodeState, Replica, ReplicaState
@@ -34,9 +34,8 @@ class Leaver:
         if replica.state is ReplicaState.TERMINATING:
             await self._transitions.remove(replica, f"is gone with its place: {text}")
             return None
-        free = {"instance_name": "", "provider_instance_id": "", "pool_id": "", "node_id": "", "price_per_hour": 0.0}
         if replica.state is ReplicaState.FAILED:
-            await self._transitions.note(replica, **free)
+            await self._transitions.note(replica, **UNPLACED)
             return 0.0
         await self._transitions.change(
             replica,
@@ -48,7 +47,7 @@ class Leaver:
             message=text,
             endpoint="",
             retry_at=0.0,
-            **free,
+            **UNPLACED,
         )
         return 0.0
 
