@@ -74,7 +74,7 @@ async def test_a_thousand_watches_and_tails(tmp_path: Path, monkeypatch: pytest.
         deployment_id = await api.deploy(await api.make_pool(), "--say", "spoken")
         await api.reach(deployment_id, "RUNNING")
         channels = [grpc.aio.insecure_channel(api.grpc_address, OWN_CONNECTION) for _ in range(CHANNELS)]
-        stubs = [ModelDeploymentServiceStub(channel) for channel in channels]  # type: ignore[no-untyped-call]
+        stubs = [ModelDeploymentServiceStub(channel) for channel in channels]
         before_mb = _rss_mb()
         told, heard = Told(), [0]
         tasks = [asyncio.create_task(told.watch(stubs[n % CHANNELS])) for n in range(STREAMS)]

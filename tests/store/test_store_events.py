@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 
@@ -39,9 +40,12 @@ async def told(store: Store, record: Record) -> list[tuple[str, str, str]]:
     return [(event.type, event.reason, event.message) for event in await events_of(store, record)]
 
 
-async def put(store: Store, record: Record) -> Record:
+R = TypeVar("R", bound=Record)
+
+
+async def put(store: Store, record: R, **changes: Any) -> R:
     async with store.write(actor="test") as tx:
-        return await tx.update(record)
+        return await tx.update(replace(record, **changes))
 
 
 async def test_a_replica_is_told_of_from_its_making_to_its_end(store: Store) -> None:
@@ -57,7 +61,7 @@ async def test_a_replica_is_told_of_from_its_making_to_its_end(store: Store) -> 
         {"endpoint": ""},
         {"state": ReplicaState.TERMINATING, "message": ""},
     ):
-        made = await put(store, replace(made, **change))  # type: ignore[type-var,arg-type]
+        made = await put(store, made, **change)
     async with store.write(actor="controller") as tx:
         await tx.delete(made)
     assert await told(store, made) == [
@@ -85,7 +89,7 @@ async def test_a_deployment_is_told_of_from_its_making_to_its_end(store: Store) 
         {"desired": DesiredState.STOPPED},
         {"labels": {"a": "b"}},
     ):
-        made = await put(store, replace(made, **change))  # type: ignore[assignment,arg-type]
+        made = await put(store, made, **change)
     async with store.write(actor="test") as tx:
         await tx.delete(made)
     assert await told(store, made) == [
@@ -109,9 +113,9 @@ async def test_nodes_pools_and_models_are_told_of(store: Store) -> None:
         {"pool_id": b.id},
         {"hostname": "rig"},
     ):
-        machine = await put(store, replace(machine, **change))  # type: ignore[assignment,arg-type]
-    a = await put(store, replace(a, enabled=False))
-    a = await put(store, replace(a, state=PoolState.DELETING))  # type: ignore[type-var,call-arg]
+        machine = await put(store, machine, **change)
+    a = await put(store, a, enabled=False)
+    a = await put(store, a, state=PoolState.DELETING)
     async with store.write(actor="test") as tx:
         for each in (machine, a, version):
             await tx.delete(each)
@@ -135,7 +139,7 @@ async def test_who_tells_of_a_transition_is_not_talked_over(store: Store) -> Non
     async with store.write(actor="test") as tx:
         owner: Deployment = await tx.insert(deployment("p"))
         one, two = await tx.insert(replica(owner.id)), await tx.insert(replica(owner.id, ordinal=1))
-        about = {"kind": "deployment", "subject_id": owner.id, "message": "because"}
+        about: dict[str, Any] = {"kind": "deployment", "subject_id": owner.id, "message": "because"}
         tx.event(**about, reason="DEPLOYMENT_ACCEPTED")
         tx.event(**about, reason="REPLICA_PLACED", replica_id=one.id)
     assert [reason for _, reason, _ in await told(store, one)] == ["REPLICA_PLACED"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.store import writer
+from orchestration.store.flush import flush
 from orchestration.store.pending import Pending
 from orchestration.store.records import Change, Deployment, Event, Record, Replica
 
@@ -87,13 +87,12 @@ def _is_well_made(event: Event) -> bool:
 def audited(monkeypatch: pytest.MonkeyPatch) -> Generator[Trail]:
     """Look at every commit of this process for the time of the block, and in the end demand that all was told."""
     trail = Trail()
-    flush = writer.flush
 
     async def watched(connection: Any, pending: Pending, **about: Any) -> list[Change]:
-        changes = await flush(connection, pending, **about)
+        changes: list[Change] = await flush(connection, pending, **about)
         trail.look(pending)
         return changes
 
-    monkeypatch.setattr(writer, "flush", watched)
+    monkeypatch.setattr("orchestration.store.writer.flush", watched)
     yield trail
     trail.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ import grpc
 from tests.support.faces import ApiError, GrpcFace, RestFace
 from tests.support.gateway import Api
 
-Reader = Callable[[Api, str], AsyncIterator[dict[str, Any]]]
+Reader = Callable[[Api, str], AsyncGenerator[dict[str, Any], None]]
 """The messages of a stream that goes on after a token; an empty token begins it."""
 BROKEN = (aiohttp.ClientError, asyncio.IncompleteReadError, ConnectionError, grpc.aio.AioRpcError)
 """What a client sees of a gateway that is gone."""
@@ -24,7 +24,7 @@ BROKEN = (aiohttp.ClientError, asyncio.IncompleteReadError, ConnectionError, grp
 def grpc_reader(rpc: str, resume: str, **fields: Any) -> Reader:
     """Over gRPC; ``resume``: the field that takes the token."""
 
-    async def read(api: Api, token: str) -> AsyncIterator[dict[str, Any]]:
+    async def read(api: Api, token: str) -> AsyncGenerator[dict[str, Any], None]:
         asked = {**fields, resume: token} if token else fields
         async with GrpcFace(api.channel).stream(rpc, **asked) as stream:
             async for message in stream:
@@ -36,7 +36,7 @@ def grpc_reader(rpc: str, resume: str, **fields: Any) -> Reader:
 def ndjson_reader(rpc: str, resume: str, **fields: Any) -> Reader:
     """Over REST, as lines of JSON."""
 
-    async def read(api: Api, token: str) -> AsyncIterator[dict[str, Any]]:
+    async def read(api: Api, token: str) -> AsyncGenerator[dict[str, Any], None]:
         asked = {**fields, resume: token} if token else fields
         async with RestFace(api.rest.session, api.rest.base).stream(rpc, **asked) as stream:
             async for message in stream:
@@ -48,7 +48,7 @@ def ndjson_reader(rpc: str, resume: str, **fields: Any) -> Reader:
 def sse_reader(path: str) -> Reader:
     """Over REST, as a browser does it: the id of the last event is sent back to go on after it."""
 
-    async def read(api: Api, token: str) -> AsyncIterator[dict[str, Any]]:
+    async def read(api: Api, token: str) -> AsyncGenerator[dict[str, Any], None]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": token} if token else {})
         async with api.rest.session.get(api.rest.base + path, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
@@ -84,7 +84,7 @@ class Follower:
             self.connections += 1
             self.begin()
             try:
-                async with aclosing(self.reader(api, self.token)) as stream:  # type: ignore[type-var]
+                async with aclosing(self.reader(api, self.token)) as stream:
                     async for message in stream:
                         self.take(message)
                         self.token = self.token_of(message) or self.token

@@ -45,9 +45,9 @@ class Watcher:
     _last: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     async def connect(self, watches: WatchUseCase) -> None:
-        request = pb.WatchDeploymentsRequest(**self.filters, resume_token=self.token)  # type: ignore[arg-type]
+        request = pb.WatchDeploymentsRequest(**self.filters, resume_token=self.token)
         stream = watches.watch_deployments(request)
-        self.stream = await self.connected.enter_async_context(aclosing(stream))  # type: ignore[type-var]
+        self.stream = await self.connected.enter_async_context(aclosing(stream))
         self._last = {}
 
     async def disconnect(self) -> None:
@@ -91,6 +91,8 @@ class Watcher:
             case Kind.DELETED:
                 assert id_ in self.picture or self.broken, "one that was never told has gone"
                 self.picture.pop(id_, None)
+            case _:
+                assert message.type == Kind.SYNCED
         if id_:
             assert self._last.get(id_) != content or message.type == Kind.DELETED, "told twice in a row"
             self._last[id_] = content
@@ -215,7 +217,7 @@ async def purge(store: Store, *deployments: Deployment) -> None:
 
 async def token_of(store: Store, **filters: str) -> str:
     """The token at the end of a snapshot."""
-    async with aclosing(WatchUseCase(store).watch_deployments(pb.WatchDeploymentsRequest(**filters))) as stream:  # type: ignore[type-var,arg-type]
+    async with aclosing(WatchUseCase(store).watch_deployments(pb.WatchDeploymentsRequest(**filters))) as stream:
         async for message in stream:
             if message.type == Kind.SYNCED:
                 return message.resume_token
@@ -224,9 +226,9 @@ async def token_of(store: Store, **filters: str) -> str:
 
 async def resumed(watches: WatchUseCase, token: str, count: int, **filters: str) -> list[tuple[int, str]]:
     """So many messages after a token: type and deployment."""
-    request = pb.WatchDeploymentsRequest(**filters, resume_token=token)  # type: ignore[arg-type]
+    request = pb.WatchDeploymentsRequest(**filters, resume_token=token)
     told: list[tuple[int, str]] = []
-    async with asyncio.timeout(10), aclosing(watches.watch_deployments(request)) as stream:  # type: ignore[type-var]
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(request)) as stream:
         async for message in stream:
             told.append((message.type, message.deployment.deployment_id))
             if len(told) == count:
@@ -301,7 +303,7 @@ async def test_a_watch_that_nobody_reads_is_told_the_rest_from_the_database(
     monkeypatch.setattr(feed, "RING_SIZE", 10)
     monkeypatch.setattr(feed, "_CHUNK", 1)
     request = pb.WatchDeploymentsRequest()
-    async with asyncio.timeout(10), aclosing(WatchUseCase(store).watch_deployments(request)) as stream:  # type: ignore[type-var]
+    async with asyncio.timeout(10), aclosing(WatchUseCase(store).watch_deployments(request)) as stream:
         assert (await anext(stream)).type == Kind.SYNCED
         made = [(await make(store)).id for _ in range(40)]
         assert [(await anext(stream)).deployment.deployment_id for _ in made] == made
@@ -362,7 +364,7 @@ async def test_a_token_that_is_ahead_of_this_gateway_waits_for_it(store: Store, 
 async def test_what_cannot_be_seen_is_not_told(store: Store) -> None:
     one = await make(store)
     request = pb.WatchDeploymentsRequest()
-    async with asyncio.timeout(10), aclosing(WatchUseCase(store).watch_deployments(request)) as stream:  # type: ignore[type-var]
+    async with asyncio.timeout(10), aclosing(WatchUseCase(store).watch_deployments(request)) as stream:
         assert [(await anext(stream)).type for _ in range(2)] == [Kind.ADDED, Kind.SYNCED]
         following = asyncio.ensure_future(anext(stream))
         async with store.write(actor="test") as tx:

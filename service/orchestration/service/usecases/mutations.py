@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
-from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.message import Message
 
 from orchestration.service.errors import AlreadyExistsError, ConflictError
@@ -16,11 +15,13 @@ from orchestration.store.errors import DuplicateError
 from orchestration.store.records import Answer
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
-from orchestration.v1 import common_pb2
+from orchestration.v1 import common_pb2, compute_pools_pb2, model_deployments_pb2, model_registry_pb2
 
 ACTOR = "api"
 ANSWER_TTL_S = 24 * 3600.0
 """How long the first answer to a request id is kept (contract: 24 hours)."""
+
+_FILES = (compute_pools_pb2.DESCRIPTOR, model_registry_pb2.DESCRIPTOR, model_deployments_pb2.DESCRIPTOR)
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -28,7 +29,6 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 class MutationRequest(Protocol):
     """A request that carries a request id."""
 
-    DESCRIPTOR: ClassVar[Descriptor]
     request_id: str
 
     def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802  protobuf's own name
@@ -95,19 +95,21 @@ class Mutations:
 
 def scope_of(method: str, request: MutationRequest) -> str:
     """Within what a request id is one request: the method, and the tenant that the request names."""
-    field = _tenant_field(request.DESCRIPTOR.file, method)
+    field = _tenant_fields()[method]
     tenant = str(getattr(request, field)) if field else ""
     return f"{method}/{tenant}" if tenant else method
 
 
 @functools.cache
-def _tenant_field(file: FileDescriptor, method: str) -> str:
-    """The field that holds the tenant, as the method's access option declares it; empty where there is none."""
-    for service in file.services_by_name.values():
-        if method in service.methods_by_name:
-            access = service.methods_by_name[method].GetOptions().Extensions[common_pb2.access]
-            return str(access.tenant_field)
-    raise LookupError(f"{file.name} has no method {method}")
+def _tenant_fields() -> Mapping[str, str]:
+    """By method the field that holds the tenant, as its access option declares it; empty where there is none."""
+    option: Any = common_pb2.access  # its stub does not say of what it is an extension
+    services = [service for file in _FILES for service in file.services_by_name.values()]
+    return {
+        method.name: str(method.GetOptions().Extensions[option].tenant_field)
+        for service in services
+        for method in service.methods
+    }
 
 
 def _digest(request: MutationRequest) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import pairwise
 
 from orchestration.service.usecases.watch_log import KINDS, Sighting, UnknownParentError, View, WatchLog
@@ -28,7 +29,7 @@ class WatchUseCase:
 
     async def watch_deployments(
         self, request: pb.WatchDeploymentsRequest
-    ) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+    ) -> AsyncGenerator[pb.WatchDeploymentsResponse, None]:
         """The snapshot, SYNCED, and then each change. With a resume token what came after it, and no snapshot.
 
         A deployment that changes faster than the caller reads is told once, as it is then; a change that cannot be seen
@@ -44,10 +45,12 @@ class WatchUseCase:
         if request.resume_token:
             watch.position = self._tokens.decode(request)
         else:
-            async for message in watch.snapshot():
+            async with aclosing(watch.snapshot()) as snapshot:
+                async for message in snapshot:
+                    yield message
+        async with aclosing(watch.changes()) as changes:
+            async for message in changes:
                 yield message
-        async for message in watch.changes():
-            yield message
 
 
 class _Watch:
@@ -63,7 +66,7 @@ class _Watch:
         """Digests of deployments that were told as they were after a change whose turn has not come yet."""
         self.position = Position(0, 0)
 
-    async def snapshot(self) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+    async def snapshot(self) -> AsyncGenerator[pb.WatchDeploymentsResponse, None]:
         """What matches now, and SYNCED."""
         revision = self._index.revision
         for number, deployment_id in enumerate(self._selected(), 1):
@@ -95,7 +98,7 @@ class _Watch:
             self._ahead[deployment_id] = view.digest
         return view
 
-    async def changes(self) -> AsyncIterator[pb.WatchDeploymentsResponse]:
+    async def changes(self) -> AsyncGenerator[pb.WatchDeploymentsResponse, None]:
         """What changed after the position, and then what changes, for ever."""
         bell = self._index.bell(kinds=KINDS)
         while True:
