@@ -218,7 +218,8 @@ async def test_a_moved_file_takes_no_writes_until_it_is_back(kept: Store, path: 
     assert error.reason == "DATABASE_GONE"
     assert str(path) in str(error)
     assert "not there any more" in str(error)
-    await asyncio.sleep(1.5)  # as long as a probe and everybody else who might connect
+    # More than there are connections, so that new ones are made.
+    await asyncio.gather(*(kept.ping(timeout_s=5.0) for _ in range(12)), return_exceptions=True)
     assert not found(path), "a new database was made in its place"
     assert (await refused(kept)).reason == "DATABASE_GONE"
     shutil.move(aside, path)
@@ -276,6 +277,24 @@ async def test_a_log_that_is_removed_is_saved_and_made_anew(kept: Store, path: P
     shutil.copy(log, copy.with_name(copy.name + "-wal"))
     async with await Store.open(sqlite_url(copy)) as reopened:
         assert reopened.index.all(Pool) == kept.index.all(Pool) == [*first, second, third]
+
+
+async def test_a_log_is_not_made_anew_while_somebody_else_has_the_old_one(kept: Store, path: Path) -> None:
+    """Two logs of one database at once would ruin it."""
+    first = await add_pool(kept)
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        assert other.execute("SELECT count(*) FROM pools").fetchone() == (1,)
+        path.with_name(path.name + "-wal").unlink()
+        for _ in range(10):
+            assert (await refused(kept)).reason == "DATABASE_GONE"
+            await asyncio.sleep(0.1)
+        assert other.execute("SELECT count(*) FROM pools").fetchone() == (1,)
+    finally:
+        other.close()
+    await eventually(lambda: kept.write_failure is None)
+    second = await add_pool(kept)
+    assert kept.index.all(Pool) == [first, second]
 
 
 async def test_a_log_that_two_have_open_is_made_anew_by_both(kept: Store, path: Path) -> None:

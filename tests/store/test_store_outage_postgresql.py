@@ -73,3 +73,10 @@ async def test_a_server_that_does_not_answer(postgres: PostgresServer, database:
         await eventually(lambda: store.write_failure is None, within_s=20)
         second = await add_pool(store)
         assert store.index.all(Pool) == [first, second], "those that were refused were not applied"
+
+
+async def test_what_the_server_answers_to_a_connection_is_told(postgres: PostgresServer) -> None:
+    url = postgres.uri.replace("/postgres?", "/nowhere?", 1)
+    with pytest.raises(StoreUnavailableError, match='"nowhere" does not exist') as refused:
+        await Store.open(url)
+    assert refused.value.reason == "DATABASE_UNREACHABLE"

@@ -94,7 +94,9 @@ async def test_an_engine_s_start_is_told_by_another_clock(tmp_path: Path, wall: 
         hasty = await api.deploy(pool, "--never-ready", **limits)
         found = await api.reach(hasty, "FAILED")
         assert "not ready within 2 s" in found["error_message"]
-        assert (await api.status(patient))["status"] == "DEPLOYING"
+        found = await api.status(patient)
+        assert (found["status"], found["replica_statuses"][0]["restarts"]) == ("DEPLOYING", 0)
+        assert "REPLICA_FAILED" not in {event["reason"] for event in await api.events(patient)}
         for deployment in (patient, hasty):
             await stopped(api, deployment)
 
