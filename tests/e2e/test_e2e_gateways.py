@@ -215,7 +215,8 @@ async def asked(api: Api, deployment: str, *, times: int) -> None:
 
     async def look() -> bool:
         answer = await api.rest.ok("GET", f"/deployment/logs/{deployment}?tail=1000")
-        return sum(line["message"].startswith("asked for") for line in answer["logs"]) >= times
+        messages: list[str] = [line["message"] for line in answer["logs"]]
+        return sum(message.startswith("asked for") for message in messages) >= times
 
     await eventually(look)
 

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from orchestration.service.controllers import owner as module
 from orchestration.service.controllers.owner import is_dead, process_owner
 
 
@@ -64,5 +63,5 @@ def test_a_process_that_is_hidden_is_not_held_to_be_dead(monkeypatch: pytest.Mon
     def refuse(_pid: int, _signal: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(module.os, "kill", refuse)
+    monkeypatch.setattr(os, "kill", refuse)
     assert not is_dead(renamed(process_owner(), 3, "4194305"))

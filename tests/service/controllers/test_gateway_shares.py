@@ -16,7 +16,7 @@ from orchestration.store.leases import LeaseManager
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
 from tests.support.gateway import eventually
-from tests.support.lease_world import ALL, TTL_S, SharedWork, parts
+from tests.support.lease_world import ALL, TTL_S, SharedWork, figure, parts
 from tests.support.stores import FakeClock
 
 
@@ -31,7 +31,7 @@ async def test_one_gateway_alone_does_everything(work: SharedWork) -> None:
     alone = work.gateway()
     await work.turn(alone)
     assert len(alone.held) == ALL
-    assert alone.metrics.held.collect()[0].samples[0].value == ALL
+    assert figure(alone.metrics.held) == ALL
 
 
 async def test_gateways_that_come_get_equal_parts_and_the_single_jobs_stay(work: SharedWork) -> None:
@@ -105,10 +105,10 @@ async def test_a_gateway_that_slept_is_refused_and_then_takes_its_part_again(wor
     with pytest.raises(LeaseLostError):
         async with guard.write(deployment, "test"):
             pytest.fail("the block must not be entered")
-    assert sleeper.metrics.refused.collect()[0].samples[0].value == 2
+    assert figure(sleeper.metrics.refused) == 2
     work.told.clear()
     await work.turn(sleeper)
-    assert sleeper.metrics.lost.collect()[0].samples[0].value == 10
+    assert figure(sleeper.metrics.lost) == 10
     assert work.told == [sleeper]
     await work.turn(survivor, sleeper)
     assert parts(sleeper, survivor) == [8, 8]
@@ -126,7 +126,7 @@ async def test_a_slow_clock_makes_no_second_holder(work: SharedWork) -> None:
     with pytest.raises(LeaseLostError):
         async with guard.write("a deployment", "test"):
             pytest.fail("the block must not be entered")
-    assert behind.metrics.refused.collect()[0].samples[0].value == 1
+    assert figure(behind.metrics.refused) == 1
 
 
 async def test_gateways_whose_clocks_are_far_apart_share_all_the_same(work: SharedWork) -> None:
