@@ -202,7 +202,7 @@ class Deployment(Record):
     observed_status: str = ""
     """The status that was last told by an event; what callers see is computed from the rows at each read."""
     version: int = 1
-    """Grows with every change that a caller makes; the etag is made of it."""
+    """Grows with every change that a caller makes, and with a rollback; the etag is made of it."""
     updated_at: float = 0.0
 
 

@@ -117,7 +117,8 @@ async def test_an_update_that_never_becomes_ready_is_rolled_back_and_nothing_was
 
 
 async def test_an_update_that_finds_no_place_is_rolled_back_after_the_deadline(tmp_path: Path) -> None:
-    async with running_gateway(tmp_path, progress_deadline_s=1.0, local_price_per_hour=1.0) as api:
+    knobs = {"progress_deadline_s": 1.0, "local_price_per_hour": 1.0, "reconcile_interval_s": 600.0}
+    async with running_gateway(tmp_path, **knobs) as api:
         pool = await api.make_pool(max_cost_per_hour=1.0)
         deployment = await api.deploy(pool, update_strategy={"max_surge": 1, "max_unavailable": 0})
         before = await api.reach(deployment, "RUNNING")
