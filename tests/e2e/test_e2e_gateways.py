@@ -112,6 +112,7 @@ async def test_two_that_start_together_on_nothing_are_ready_and_share_the_work(p
 
         first, second = pair.apis
         lags: list[float] = []
+        pool_id = ""
         for number in range(20):
             pool_id = await first.make_pool(f"pool-{number}")
             began = time.monotonic()
@@ -204,19 +205,26 @@ async def test_one_that_is_paused_is_taken_over_within_a_lease_and_its_late_writ
         assert sorted(after.values()) == [0, 1], "one engine of each ordinal"
         assert len(set(after) & set(before)) == 1, "the healthy engine was touched"
         assert await pair.apis[stale].status(deployment) == found
+        for api in pair.apis:
+            started = [line for line in await messages(api, deployment) if line.startswith("engine pid")]
+            assert len(started) == len(set(started)) == 3, "a line is lost or doubled"
         reasons = [event["reason"] for event in await pair.apis[stale].events(deployment)]
         assert reasons.count("REPLICA_READY") == 2, reasons
         assert reasons.count("REPLICA_FAILED") == 1, reasons
         assert reasons.count("REPLICA_STARTED") == 3, reasons
 
 
+async def messages(api: Api, deployment: str) -> list[str]:
+    """The log."""
+    answer = await api.rest.ok("GET", f"/deployment/logs/{deployment}?tail=1000")
+    return [line["message"] for line in answer["logs"]]
+
+
 async def asked(api: Api, deployment: str, *, times: int) -> None:
     """Wait until engines have been asked for their health so many times."""
 
     async def look() -> bool:
-        answer = await api.rest.ok("GET", f"/deployment/logs/{deployment}?tail=1000")
-        messages: list[str] = [line["message"] for line in answer["logs"]]
-        return sum(message.startswith("asked for") for message in messages) >= times
+        return sum(message.startswith("asked for") for message in await messages(api, deployment)) >= times
 
     await eventually(look)
 
