@@ -32,7 +32,14 @@ class World:
         self.now = 0.0
         self.met: Counter[str] = Counter()
         """How often something was reached."""
-        base = {"id": "d", "org_id": "", "owner_id": "", "pool_id": "p", "model_name": "m", "engine": "custom"}
+        base: dict[str, Any] = {
+            "id": "d",
+            "org_id": "",
+            "owner_id": "",
+            "pool_id": "p",
+            "model_name": "m",
+            "engine": "custom",
+        }
         self.deployment = Deployment(**base, inference_model="", env={"v": "0"}, replicas=random.randint(0, 5))
         self.change_budget()
 
