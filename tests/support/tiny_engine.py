@@ -12,6 +12,7 @@ Usage: tiny_engine.py PORT [flag ...], or with the arguments of a real engine, o
 --never-ready    answer 503
 --sick FILE      answer 503 while the file exists
 --hold FILE      answer nothing before the file exists
+--only PATH      answer 404 on every other path
 --models FILE    list its lines as models at /v1/models
 --ignore-term    do not end on SIGTERM
 --tick SECONDS   go on printing numbered lines, with a pause between two
@@ -43,7 +44,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/v1/models" and "--models" in sys.argv:
             names = Path(_after("--models")).read_text().split()
             body = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
-        self.send_response(503 if sick else 200)
+        unknown = "--only" in sys.argv and self.path not in {"/", _after("--only")}
+        self.send_response(503 if sick else 404 if unknown else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())

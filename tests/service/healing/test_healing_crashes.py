@@ -114,6 +114,8 @@ async def test_a_batch_counts_what_is_done_and_can_be_run_again(tmp_path: Path) 
         await api.reach(deployment, "DEPLOYING", "RUNNING")
         found = await api.reach(deployment, "STOPPED")
         assert [replica["attempt"] for replica in found["replica_statuses"]] == [2, 2]
+        # A start is no way to be stopped.
+        assert len(await told(api, deployment, "DEPLOYMENT_STOPPED")) == 2
         answer = await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})
         assert answer["status"] in {"STOPPED", "TERMINATING"}
         await api.reach(deployment, "STOPPED")

@@ -126,24 +126,24 @@ async def test_an_engine_that_never_becomes_ready_is_given_up_in_time(tmp_path: 
 
 
 async def test_an_attempt_is_probed_by_what_it_was_started_with(tmp_path: Path) -> None:
-    """The older generation is still starting when another startup timeout is asked for, and is not held to that."""
-    async with running_gateway(tmp_path) as api:
-        first = {"startup_timeout_seconds": 600}
-        pool = await api.make_pool()
-        deployment = await api.deploy(pool, replicas=2, configuration={**first, "health_path": "/health"})
-        await api.reach(deployment, "RUNNING")
-        configuration = {**(await api.status(deployment))["configuration"], "health_path": "/elsewhere"}
-        configuration["command"] = [*configuration["command"], "--never-ready"]
-        body = {"configuration": {**configuration, "startup_timeout_seconds": 500}}
-        await api.rest.ok("PATCH", f"/deployment/update/{deployment}", body)
+    """What the next generation answers at is not what the one before it answers at."""
+    async with running_gateway(tmp_path, **PROBES) as api:
+        policy = {"max_attempts": 1000}
+        deployment = await api.deploy(await api.make_pool(), "--only", "/health", replicas=2, restart_policy=policy)
+        found = await api.reach(deployment, "RUNNING")
+        command = [*found["configuration"]["command"], "--never-ready"]
+        elsewhere = {"command": command, "health_path": "/elsewhere", "startup_timeout_seconds": 3}
+        await api.rest.ok("PATCH", f"/deployment/update/{deployment}", {"configuration": elsewhere})
 
-        async def both_generations() -> bool:
-            found = (await api.status(deployment))["replica_statuses"]
-            return {replica["generation"] for replica in found if replica["state"] in {"READY", "STARTING"}} == {1, 2}
+        async def tried_for_a_while() -> list[dict[str, Any]]:
+            replicas = (await api.status(deployment))["replica_statuses"]
+            begun = any(replica["generation"] == 2 and replica["attempt"] == 2 for replica in replicas)
+            return [replica for replica in replicas if replica["generation"] == 1] if begun else []
 
-        await eventually(both_generations)
-        old = [r for r in (await api.status(deployment))["replica_statuses"] if r["generation"] == 1]
-        assert [replica["state"] for replica in old] == ["READY"]
+        (old,) = await eventually(tried_for_a_while)
+        assert (old["state"], old["attempt"]) == ("READY", 1)
+        told = [event["reason"] for event in await api.events(deployment)]
+        assert "REPLICA_UNHEALTHY" not in told
         await end(api, deployment)
 
 
