@@ -52,7 +52,6 @@ class Database:
             return engine
         timeout_ms = str(max(1, int(self.busy_timeout_s * 1000)))
         arguments = {
-            "async_creator_fn": _connect_postgresql,
             "timeout": self.busy_timeout_s,
             "command_timeout": max(_STATEMENT_TIMEOUT_S, 2 * self.busy_timeout_s),
             "server_settings": {
@@ -136,16 +135,6 @@ def _watch_files(engine: AsyncEngine, files: SqliteFiles) -> None:
     event.listen(engine.sync_engine, "do_connect", before)
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine.pool, "close", lambda *_: files.closed())
-
-
-async def _connect_postgresql(*arguments: Any, **options: Any) -> Any:
-    """Connect; what the server answers to that is an error of the connection, as no answer is."""
-    import asyncpg  # pyright: ignore[reportMissingTypeStubs]  # only where it is used: it costs every start
-
-    try:
-        return await asyncpg.connect(*arguments, **options)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise ConnectionError(str(error)) from error
 
 
 def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
