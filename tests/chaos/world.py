@@ -159,7 +159,8 @@ class World:
         """The request of a mutation of the deployment that its callers call `key`."""
         if method == "DeployModel":
             base = {"model_name": "m", "inference_model": "m", "engine": "custom", "gpu_per_replica": 1}
-            base |= {"configuration": {"command": ["serve"], "image": "serve:1"}, "labels": {"key": key}}
+            base["configuration"] = {"command": ["serve"], "image": "serve:1", "startup_timeout_seconds": 30}
+            base["labels"] = {"key": key}
             given = {"pool_id": self.pools["main"], **base, **fields}
             given["pool_id"] = self.pools.get(given["pool_id"], given["pool_id"])
             given["fallback_pool_ids"] = [self.pools[name] for name in given.get("fallback_pool_ids", ())]

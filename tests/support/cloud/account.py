@@ -55,6 +55,8 @@ class Account:
     late_s: float = 8.0
     """When what was asked for comes, where the answer never did."""
     lag_s: float = 2.0
+    full: bool = False
+    """There is no room for anything new."""
     lost_nodes: set[str] = field(default_factory=set[str])
     instances: dict[str, CloudInstance] = field(default_factory=dict[str, CloudInstance])
     """Those that are not gone, by name."""
@@ -82,6 +84,8 @@ class Account:
         known = self.instances.get(spec["name"])
         if known is not None:
             return known
+        if self.full:
+            raise NoRoomError("there is no room now")
         offer = self._offer_for(spec)
         instance = CloudInstance(
             name=spec["name"],

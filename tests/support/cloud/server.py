@@ -73,12 +73,11 @@ class Cloud:
         fault = account.faults.next(method)
         if fault is Fault.FAIL_BEFORE:
             return web.json_response({"error": "unavailable", "message": "the cloud has hiccups"}, status=503)
-        if fault is Fault.CAPACITY:
-            return web.json_response({"error": "capacity", "message": "there is no room now"}, status=409)
         if fault is Fault.LATE:
             if changes:
                 account.later(account.late_s, lambda: _surely(effect, account))
             return web.json_response({"error": "late", "message": "no answer in time"}, status=504)
+        account.full = fault is Fault.CAPACITY
         try:
             result = effect(account)
         except NoRoomError as error:
