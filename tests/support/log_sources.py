@@ -45,6 +45,13 @@ async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None
             await asyncio.sleep(0.005)
 
 
+async def copied(store: LogStore, source: str, cursor: str, *, within_s: float = 20.0) -> None:
+    """Wait until the log ``d`` has all of the source up to the cursor; fail when it has not in time."""
+    async with asyncio.timeout(within_s):
+        while await store.source_cursor("d", source) != cursor:
+            await asyncio.sleep(0.005)
+
+
 class PrintingProvider:
     """Instances are lists of lines; only what the collector uses of a provider."""
 

@@ -148,9 +148,9 @@ async def test_a_line_of_a_megabyte_goes_through_all_of_it(tmp_path: Path, chara
         # A page holds as much as one gRPC message may, and a line at least.
         page = await api.deployments.GetDeploymentLogs(pb.GetDeploymentLogsRequest(deployment_id=deployment_id))
         assert page.logs[-1].message == "short"
-        request = pb.GetDeploymentLogsRequest(deployment_id=deployment_id, replica_id=first.replica_id, tail=5000)
-        assert page == await api.deployments.GetDeploymentLogs(request)
-        status = await api.rest.ok("GET", f"/deployment/logs/{deployment_id}?page_token={first.cursor}")
-        assert [entry["message"] for entry in status["logs"]] == ["short"]
+        filtered = pb.GetDeploymentLogsRequest(deployment_id=deployment_id, replica_id=first.replica_id, tail=5000)
+        assert page == await api.deployments.GetDeploymentLogs(filtered)
+        rest = await api.rest.ok("GET", f"/deployment/logs/{deployment_id}?page_token={first.cursor}")
+        assert [entry["message"] for entry in rest["logs"]] == ["short"]
         await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment_id})
         await api.reach(deployment_id, "STOPPED")

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
-from tests.support.log_sources import PrintingProvider, all_lines, messages, until
+from tests.support.log_sources import PrintingProvider, all_lines, copied, messages, until
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_lines_wait_for_a_full_disk_and_come_once_when_it_has_room(small_d
     printed = [f"{number} {'x' * 100}" for number in range(3000)]
     source.print("i", printed[:100])
     collector.start(source.provider, "i", "d", "r")
-    await until(lambda: store._logs["d"].writer.source_cursor("i") == "100" if "d" in store._logs else False)
+    await copied(store, "i", "100")
     _fill(small_disk / "filler")
     source.print("i", printed[100:2000])
     with capture_logs() as logged:
@@ -63,7 +63,7 @@ async def test_lines_wait_for_a_full_disk_and_come_once_when_it_has_room(small_d
     assert _torn(small_disk / "logs" / "d") == []
     (small_disk / "filler").unlink()
     source.print("i", printed[2000:])
-    await until(lambda: store._logs["d"].writer.source_cursor("i") == "3000", within_s=20)
+    await copied(store, "i", "3000")
     assert messages(await all_lines(store, "d")) == printed
     await collector.close()
     await store.close()

@@ -23,7 +23,7 @@ from orchestration.service.logs.errors import LogBusyError, SourceMovedError
 from orchestration.service.logs.segments import list_segments
 from orchestration.service.logs.store import LogStore
 from tests.support.log_copier import SEGMENT_BYTES, SOURCES
-from tests.support.log_sources import PrintingProvider, all_lines, messages, records, until
+from tests.support.log_sources import PrintingProvider, all_lines, copied, messages, records, until
 
 
 @contextmanager
@@ -74,7 +74,7 @@ async def test_a_collector_reads_on_where_another_process_has_got_to(tmp_path: P
     for number in range(40):
         source.print("i", [f"line {number}"])
         await asyncio.sleep(0.01)
-    await until(lambda: stores[0]._logs["d"].writer.source_cursor("i") == "40")
+    await copied(stores[0], "i", "40")
     assert messages(await all_lines(stores[1], "d")) == [f"line {n}" for n in range(40)]
     for collector, store in zip(collectors, stores, strict=True):
         await collector.close()
@@ -108,7 +108,7 @@ async def test_lines_wait_at_their_source_while_the_log_is_locked(tmp_path: Path
     with capture_logs() as logged, _locked(tmp_path / "logs" / "d"):
         collector.start(source.provider, "i", "d", "r")
         await until(lambda: any(entry["event"] == "log_copy_failed" for entry in logged), within_s=10)
-    await until(lambda: store._logs["d"].writer.source_cursor("i") == "2", within_s=10)
+    await copied(store, "i", "2")
     assert messages(await all_lines(store, "d")) == ["before", "one", "two"]
     await collector.close()
 

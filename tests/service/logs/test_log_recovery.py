@@ -197,8 +197,11 @@ async def test_files_that_someone_else_shortened_or_removed_are_noticed(tmp_path
     assert moved.value.reached == "1"
     await store.append("d", "r", records("two again", first=2), "i", after="1")
     assert messages(await all_lines(store, "d")) == ["one", "two again"]
-    for remove in (path.unlink, lambda: shutil.rmtree(path.parent)):
-        remove()
+    for whole_folder in (False, True):
+        if whole_folder:
+            shutil.rmtree(path.parent)
+        else:
+            path.unlink()
         with pytest.raises(LogStoreError):
             await store.append("d", "r", records("lost", first=3), "i", after="2")
         await store.append("d", "r", records("anew"), "i", after="")

@@ -66,7 +66,7 @@ def test_the_trash_of_the_first_release_is_emptied_at_once(tmp_path: Path) -> No
 def test_a_clock_that_was_wrong_keeps_nothing_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = InstanceFolder(tmp_path, "a")
     folder.path.mkdir(parents=True)
-    monkeypatch.setattr(records_module.time, "time_ns", lambda: int((time.time() + 86_400) * 1e9))
+    monkeypatch.setattr(time, "time_ns", lambda: int((time.time() + 86_400) * 1e9))
     folder.remove()
     assert folder.resting_place() != folder.path
     empty_trash(tmp_path)

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.records import InstanceFolder
@@ -144,12 +145,10 @@ def _values(lines: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def _value(line: bytes) -> dict[str, Any]:
-    try:
+    with suppress(ValueError):
         value: Any = json.loads(line)
-    except ValueError:
-        value = None
-    if isinstance(value, dict) and ("first" in value or {"t", "s", "m"} <= set(value)):
-        return value
+        if isinstance(value, dict):
+            return cast("dict[str, Any]", value)
     return {"t": 0.0, "s": "stderr", "m": f"[a record of {len(line)} bytes is damaged]"}
 
 
