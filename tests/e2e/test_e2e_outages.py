@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Work:
         self.pids = await self._engines()
 
     @contextlib.asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
+    async def beating(self) -> AsyncGenerator[None]:
         """Send the node's heartbeats for the time of the block."""
         self._beating = asyncio.create_task(self._beat())
         try:
@@ -104,7 +104,7 @@ class Work:
 
 
 @contextlib.asynccontextmanager
-async def working(api: Api) -> AsyncIterator[Work]:
+async def working(api: Api) -> AsyncGenerator[Work]:
     """Engines and a node that run under a gateway that is ready."""
     work = Work(api)
     await work.begin()
@@ -141,7 +141,7 @@ async def turn_green(api: Api) -> None:
 
 async def serving(api: Api, wanted: int) -> bool:
     health: Any = health_pb2_grpc.HealthStub(api.channel)
-    return (await health.Check(health_pb2.HealthCheckRequest())).status == wanted
+    return bool((await health.Check(health_pb2.HealthCheckRequest())).status == wanted)
 
 
 async def metric(api: Api, name: str) -> float:

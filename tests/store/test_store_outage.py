@@ -11,10 +11,12 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestration.store.errors import LeaseLostError, StoreUnavailableError
+from orchestration.store.flush import flush
 from orchestration.store.leases import LeaseManager
 from orchestration.store.records import Node, Pool
 from orchestration.store.store import Store
@@ -140,17 +142,14 @@ async def test_heartbeats_are_kept_while_the_database_is_locked(
 @contextlib.contextmanager
 def slow_commits(monkeypatch: pytest.MonkeyPatch, pause: Callable[[], Awaitable[object]]) -> Generator[None]:
     """Make every commit that writes something wait, as on a disk that is busy."""
-    from orchestration.store import writer
 
-    real = writer.flush
-
-    async def slow(*arguments: object, **options: object) -> object:
-        result = await real(*arguments, **options)  # type: ignore[arg-type]
+    async def slow(*arguments: Any, **options: Any) -> object:
+        result = await flush(*arguments, **options)
         await pause()
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "flush", slow)
+        patch.setattr("orchestration.store.writer.flush", slow)
         yield
 
 

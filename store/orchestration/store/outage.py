@@ -84,13 +84,12 @@ class WriteHealth:
         if self._error is None or not self._costly:
             return
         self._asked.set()
+        error = self._error
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._recovered.wait()
         except TimeoutError:
-            # In between the writer may have found something cheaper to fail with, or nothing at all.
-            if self._error is not None:
-                raise again(self._error) from self._error
+            raise again(error) from error
 
     async def next_probe(self) -> None:
         """Wait until it is time for a probe."""

@@ -37,7 +37,11 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 async def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(disk, "_write", lambda folder: answers.wait(30))
+
+    def hang(_: Path) -> None:
+        answers.wait(30)
+
+    monkeypatch.setattr(disk, "_write", hang)
     monkeypatch.setattr(disk, "_SLOW_S", 0.1)
     watch = DiskWatch([tmp_path])
     looking = asyncio.create_task(watch.look())
