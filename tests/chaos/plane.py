@@ -227,7 +227,8 @@ class Plane:
             if allowed and status not in allowed:
                 return f"{deployment.id} is {status}: {states}"
             waits = any(item.state is ReplicaState.PENDING for item in replicas)
-            if not all(map(_rests, replicas)) or status == "TERMINATING" or (status == "UPDATING" and not waits):
+            now = self.store.clock()
+            if not all(_rests(item, now) for item in replicas) or status == "TERMINATING" or (status == "UPDATING" and not waits):
                 return f"{deployment.id} is {status}, and does not rest: {states}"
             wanted = deployment.replicas if deployment.desired is DesiredState.RUNNING else 0
             if len(replicas) != wanted and not waits:
@@ -275,7 +276,7 @@ class Plane:
         await self._stack.aclose()
 
 
-def _rests(replica: Replica) -> bool:
+def _rests(replica: Replica, now: float) -> bool:
     """Whether nothing more is done about a replica until something changes."""
     match replica.state:
         case ReplicaState.READY:
@@ -283,7 +284,7 @@ def _rests(replica: Replica) -> bool:
         case ReplicaState.FAILED:
             return replica.retry_at == 0.0 and not replica.instance_name
         case ReplicaState.PENDING:
-            return replica.reason in FULL
+            return replica.reason in FULL and replica.retry_at <= now
         case _:
             return False
 

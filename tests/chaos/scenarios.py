@@ -179,7 +179,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         steps=(
             CloudDoes({"planned": [["create", "capacity"], ["create", "capacity"]]}),
             deploy(replicas=2, fallback_pool_ids=["spare"]),
-            deploy("e", replicas=4),
+            deploy("e", replicas=3),
             Settle(),
             scale(4),
             Settle(),
