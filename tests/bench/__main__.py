@@ -17,6 +17,7 @@ from tests.bench import (
     bench_heartbeats,
     bench_lists,
     bench_logs,
+    bench_nodes,
     bench_rest,
     bench_startup,
     bench_store,
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "deploy": bench_deploy.rows,
     "startup": bench_startup.rows,
     "logs": bench_logs.rows,
+    "nodes": bench_nodes.rows,
 }
 
 

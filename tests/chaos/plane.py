@@ -228,7 +228,11 @@ class Plane:
                 return f"{deployment.id} is {status}: {states}"
             waits = any(item.state is ReplicaState.PENDING for item in replicas)
             now = self.store.clock()
-            if not all(_rests(item, now) for item in replicas) or status == "TERMINATING" or (status == "UPDATING" and not waits):
+            if (
+                not all(_rests(item, now) for item in replicas)
+                or status == "TERMINATING"
+                or (status == "UPDATING" and not waits)
+            ):
                 return f"{deployment.id} is {status}, and does not rest: {states}"
             wanted = deployment.replicas if deployment.desired is DesiredState.RUNNING else 0
             if len(replicas) != wanted and not waits:
