@@ -86,7 +86,7 @@ class World:
     unavailable=st.integers(0, 3),
     choices=st.lists(st.integers(0, 50), max_size=60),
 )
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_update_ends_and_keeps_its_budget(replicas: int, surge: int, unavailable: int, choices: list[int]) -> None:
     if surge + unavailable == 0:
         unavailable = 1
@@ -106,6 +106,7 @@ def test_update_ends_and_keeps_its_budget(replicas: int, surge: int, unavailable
 
 
 @given(before=st.integers(0, 8), after=st.integers(0, 8), choices=st.lists(st.integers(0, 50), max_size=40))
+@settings(deadline=None)
 def test_scaling_ends_with_what_is_wanted(before: int, after: int, choices: list[int]) -> None:
     world = World(deployment(before))
     world.settle([])
