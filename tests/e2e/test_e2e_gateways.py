@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,8 @@ async def test_two_that_start_together_on_nothing_are_ready_and_share_the_work(p
 
         deployments = [await first.deploy(pool_id, replicas=1) for _ in range(4)]
         for deployment in deployments:
-            await second.reach(deployment, "RUNNING")
+            await first.reach(deployment, "RUNNING")
+            await eventually(partial(runs, second, deployment))
         assert len(pair.engines()) == 4
         await pair.processes[0].stop()
         assert set(pair.owners().values()) <= {1}, "a gateway that stops leaves no lease behind"
@@ -212,6 +214,12 @@ async def test_one_that_is_paused_is_taken_over_within_a_lease_and_its_late_writ
         assert reasons.count("REPLICA_READY") == 2, reasons
         assert reasons.count("REPLICA_FAILED") == 1, reasons
         assert reasons.count("REPLICA_STARTED") == 3, reasons
+
+
+async def runs(api: Api, deployment: str) -> bool:
+    """Whether a gateway knows the deployment, and as running."""
+    status, found = await api.rest.call("GET", f"/deployment/status/{deployment}")
+    return status == 200 and bool(found["status"] == "RUNNING")
 
 
 async def messages(api: Api, deployment: str) -> list[str]:
