@@ -84,7 +84,7 @@ async def test_a_silent_node_is_suspect_after_one_and_a_half_intervals_and_lost_
     await world.pass_time(2.5, 0, 1)
     assert world.states() == ["READY", "READY", "LOST"]
     events, _ = await world.store.list_events("node", "n2", limit=10)
-    assert [event.reason for event in events] == ["NODE_LOST", "NODE_UNHEALTHY"]
+    assert [event.reason for event in events] == ["NODE_LOST", "NODE_UNHEALTHY", "NODE_REGISTERED"]
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.3, 1.1, 2.4999])
@@ -115,7 +115,7 @@ async def test_a_silence_that_lasts_is_told_of_once(world: World) -> None:
     await world.begin(5)
     await world.pass_time(300, 0, 1)
     events, _ = await world.store.list_events("pool", "p", limit=100)
-    assert [event.reason for event in events] == ["EVICTION_BRAKE"]
+    assert [event.reason for event in events] == ["EVICTION_BRAKE", "POOL_CREATED"]
 
 
 async def test_a_pool_that_is_silent_does_not_keep_nodes_of_another_from_being_lost(world: World) -> None:
