@@ -119,7 +119,11 @@ class Checker:
         for promise in self._ledger.promises:
             if not promise.purged:
                 path = f"/deployment/logs/{promise.id}?tail={_LOG_LINES}"
-                lines = [line["message"] for line in (await self._rest.ok("GET", path))["logs"]]
+                status, answer = await self._rest.call("GET", path)
+                if status != 200:
+                    wrong.append(f"{promise.key}: its log is answered {status}")
+                    continue
+                lines = [line["message"] for line in answer["logs"]]
                 total += len(lines)
                 wrong += _wrong_lines(promise.key, lines)
         return total, wrong

@@ -18,7 +18,9 @@ MOST_DEPLOYMENTS = 2
 MOST_REPLICAS = 3
 _AGAIN = {429, 499, 503, 504}
 _REFUSED = {400, 404, 409}
-_WEIGHTS = {"scale": 4, "update": 3, "terminate": 2, "start": 3, "purge": 2}
+_RUNNING = {"scale": 8, "update": 6, "terminate": 6, "start": 1, "purge": 1}
+"""How often each request is chosen for a deployment that runs; those that cannot be right are refused."""
+_STOPPED = {"scale": 1, "update": 1, "terminate": 1, "start": 2, "purge": 5}
 
 
 class Driver:
@@ -48,7 +50,8 @@ class Driver:
             await self._deploy()
             return
         promise = self._random.choice(live)
-        match self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]:
+        weights = _RUNNING if promise.running else _STOPPED
+        match self._random.choices(list(weights), list(weights.values()))[0]:
             case "scale":
                 await self._scale(promise)
             case "update" if promise.kind is Kind.STEADY:
@@ -118,14 +121,21 @@ class Driver:
     async def _ask(self, promise: Promise, what: str, method: str, path: str, body: object) -> dict[str, Any] | None:
         """The answer, or None when it was refused. The promise is changed by the caller before anyone else runs."""
         self._sent += 1
-        headers = {"Idempotency-Key": f"{self._name}/{self._sent}"}
+        key = f"{self._name}/{self._sent}"
+        cut_off = False
         while True:
             base = await self._gateway.base()
+            # It is in the database before it is sent to this gateway: it was accepted, and the answer was cut off.
+            done = cut_off and self._gateway.has_answered(key)
+            self._ledger.sent += 1
             try:
-                async with self._session.request(method, base + path, json=body, headers=headers) as response:
+                async with self._session.request(
+                    method, base + path, json=body, headers={"Idempotency-Key": key}
+                ) as response:
                     status, answer = response.status, await response.json()
             except (aiohttp.ClientError, TimeoutError):
                 self._ledger.unanswered += 1
+                cut_off = True
                 await asyncio.sleep(0.05)
                 continue
             if status in _AGAIN:
@@ -135,6 +145,7 @@ class Driver:
         promise.busy = False
         if status == 200:
             self._ledger.accepts[what] += 1
+            self._ledger.kept += done
             return dict(answer)
         if status not in _REFUSED or answer["error"]["status"] not in {"FAILED_PRECONDITION"}:
             self._ledger.faults.append(f"{promise.key}: {what} was answered {status}: {answer}")

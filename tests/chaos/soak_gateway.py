@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,13 @@ from tests.support.gateway import GatewayProcess
 
 _START_WITHIN_S = 60.0
 _LONGEST_LIFE_S = 2.0
-_MOST_ACCEPTS = 12
-"""Requests that it answers in half of its lives, at most."""
+_LONGEST_WAIT_S = 5.0
+_MOST_REQUESTS = 8
+"""Requests that it is sent, or accepts, in the lives that end with one under way, at most."""
+_LONGEST_REQUEST_S = 0.1
+_TIMED, _SENT = 0.3, 0.3
+"""Parts of the kills that come after some time, and soon after a request was sent. The rest comes when a request has
+been committed: its answer is on its way."""
 _CUT_START = 0.35
 """Part of the kills that come while it starts."""
 
@@ -39,6 +46,12 @@ class DyingGateway:
         await self._up.wait()
         return self._base
 
+    def has_answered(self, request_id: str) -> bool:
+        """Whether the answer to a request is in the database."""
+        with closing(self._read()) as connection:
+            found = connection.execute("SELECT 1 FROM answers WHERE request_id = ?", (request_id,)).fetchone()
+        return found is not None
+
     async def start(self) -> None:
         """Start it and have callers come."""
         began = time.monotonic()
@@ -48,18 +61,23 @@ class DyingGateway:
         self._base = f"http://{announced['http']}"
         self._up.set()
 
-    async def kill_at_random(self, accepts: Callable[[], int]) -> None:
-        """Kill it after a while, or after it has accepted a few requests: at the next await, as it were."""
+    async def kill_at_random(self, sent: Callable[[], int]) -> None:
+        """Kill it after a while, or within a request; `sent` counts those that were sent."""
         life_s = self._random.uniform(0.0, _LONGEST_LIFE_S)
-        if self._random.random() < 0.5:
+        kind, after = self._random.random(), self._random.randint(1, _MOST_REQUESTS)
+        if kind < _TIMED:
             await asyncio.sleep(life_s)
+        elif kind < _TIMED + _SENT:
+            await _grows(sent, after)
+            await asyncio.sleep(self._random.uniform(0.0, _LONGEST_REQUEST_S))
         else:
-            most = accepts() + self._random.randint(1, _MOST_ACCEPTS)
-            deadline = time.monotonic() + _LONGEST_LIFE_S
-            while accepts() < most and time.monotonic() < deadline:
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(life_s / 100)
+            with closing(self._read()) as connection:
+                await _grows(lambda: int(connection.execute("SELECT count(*) FROM answers").fetchone()[0]), after)
         await self._kill()
+
+    def _read(self) -> sqlite3.Connection:
+        database = self.process.data_dir / "orchestration.db"
+        return sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)
 
     async def come_back(self, most_kills: int) -> None:
         """Start it again; now and then it is killed again before it serves, up to that many kills in all."""
@@ -85,3 +103,11 @@ class DyingGateway:
                 told = "error"  # no line of the log at all, such as a traceback
             if told in {"error", "critical"} and line.strip():
                 self.errors.append(line)
+
+
+async def _grows(count: Callable[[], int], by: int) -> None:
+    """Wait until something has grown by so much, for as long as a gateway may live while nothing comes."""
+    last = count() + by
+    deadline = time.monotonic() + _LONGEST_WAIT_S
+    while count() < last and time.monotonic() < deadline:
+        await asyncio.sleep(0.0005)

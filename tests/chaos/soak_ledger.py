@@ -58,9 +58,13 @@ class Ledger:
 
     promises: list[Promise] = field(default_factory=list[Promise])
     accepts: Counter[str] = field(default_factory=Counter[str])
+    sent: int = 0
+    """Requests sent, each time that they were."""
     refusals: int = 0
     unanswered: int = 0
     """Requests cut off by a kill, each sent again with its key until it was answered."""
+    kept: int = 0
+    """Of those, the ones that had been accepted when the kill cut off their answer."""
     engine_kills: int = 0
     faults: list[str] = field(default_factory=list[str])
     """Answers that must never be given."""
