@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,22 +102,31 @@ def journal_findings(cloud: Mapping[str, Any], bounds: Bounds) -> Findings:
     findings = Findings()
     strict = not cloud["faults"].get("create:late")
     live: dict[str, Mapping[str, Any]] = {}
+    ending: set[str] = set()
     for entry in cloud["journal"]:
         if entry["what"] == "ended":
             live.pop(entry["instance_id"], None)
+        elif entry["what"] == "deleted":
+            ending.add(entry["instance_id"])
         elif entry["what"] == "created":
             live[entry["instance_id"]] = entry
             if strict:
-                findings.doubled += _doubled(entry, list(live.values()), bounds)
+                findings.doubled += _doubled(entry, list(live.values()), ending, bounds)
                 findings.other += _too_much(entry, list(live.values()), bounds)
     return findings
 
 
-def _doubled(entry: Mapping[str, Any], live: Sequence[Mapping[str, Any]], bounds: Bounds) -> list[str]:
+def _doubled(
+    entry: Mapping[str, Any], live: Sequence[Mapping[str, Any]], ending: AbstractSet[str], bounds: Bounds
+) -> list[str]:
+    """Attempts of one replica never overlap; of a deployment, those that were told to end are no longer counted.
+
+    Where a deployment is scaled down and up again, the new replicas do not wait for those that end.
+    """
     names = [item["name"] for item in live if item["replica_id"] == entry["replica_id"]]
     found = [f"replica {entry['replica_id']} had {names} at once"] if len(names) > 1 else []
     deployment_id = entry["deployment_id"]
-    count = Counter(item["deployment_id"] for item in live)[deployment_id]
+    count = sum(item["deployment_id"] == deployment_id and item["instance_id"] not in ending for item in live)
     most = bounds.live.get(deployment_id)
     if most is not None and count > most:
         found.append(f"{deployment_id} had {count} instances at once, {most} are the most that it may")

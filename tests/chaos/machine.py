@@ -177,7 +177,9 @@ class ControlPlane(RuleBasedStateMachine):
         if method == "ScaleDeployment":
             fields = {"replicas": replicas}
         elif method == "UpdateDeployment":
-            fields = {"env": {"V": value, **(_FAILS if value == "bad" else {})}}
+            bad = value == "bad"
+            fields = {"env": {"V": value, **(_FAILS if bad else {})}}
+            fields["restart_policy"] = {"max_attempts": 2 if bad else 50}
         return method, key, self.world.body(method, key, fields, self.world.request_id())
 
     def ask(

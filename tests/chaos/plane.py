@@ -228,11 +228,8 @@ class Plane:
                 return f"{deployment.id} is {status}: {states}"
             waits = any(item.state is ReplicaState.PENDING for item in replicas)
             now = self.store.clock()
-            if (
-                not all(_rests(item, now) for item in replicas)
-                or status == "TERMINATING"
-                or (status == "UPDATING" and not waits)
-            ):
+            moves = status == "TERMINATING" or (status == "UPDATING" and not waits)
+            if moves or not all(_rests(item, now) for item in replicas):
                 return f"{deployment.id} is {status}, and does not rest: {states}"
             wanted = deployment.replicas if deployment.desired is DesiredState.RUNNING else 0
             if len(replicas) != wanted and not waits:
@@ -242,7 +239,11 @@ class Plane:
     async def _strays(self) -> str:
         named = {item.instance_name for item in self.store.index.all(Replica) if item.instance_name}
         async with self._calls.get(f"{self._config.cloud_url}/control/{self._config.account}") as answer:
-            there = {item["name"] for item in (await answer.json())["instances"]}
+            instances = (await answer.json())["instances"]
+        there = {item["name"] for item in instances}
+        ill = [item["name"] for item in instances if item["state"] != "RUNNING" or not item["healthy"]]
+        if ill:
+            return f"nobody has noticed that {ill} do not serve"
         return "" if named == there else f"instances without a row: {there - named}, rows without: {named - there}"
 
     async def dump(self) -> Dump:

@@ -82,6 +82,7 @@ class CloudInstance:
             "name": self.name,
             "instance_id": self.instance_id,
             "state": self.state(),
+            "healthy": self.healthy,
             "started_at": self.created_at,
             "price_per_hour": self.price_per_hour,
             "deployment_id": self.spec.get("deployment_id", ""),
