@@ -149,8 +149,9 @@ class Lines:
 
     def take(self, entry: dict[str, Any]) -> None:
         """Take in a line; fails when one is missing, doubled or out of order."""
-        word, _, number = entry["message"].partition(" ")
+        word, *rest = entry["message"].split()
         if word == "tick":
-            expected = self.numbers[-1] + 1 if self.numbers else int(number)
-            assert int(number) == expected, f"line {number} came where {expected} was due"
-            self.numbers.append(int(number))
+            number = int(rest[-1])
+            expected = self.numbers[-1] + 1 if self.numbers else number
+            assert number == expected, f"line {number} came where {expected} was due"
+            self.numbers.append(number)

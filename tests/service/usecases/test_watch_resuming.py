@@ -375,3 +375,21 @@ async def test_what_cannot_be_seen_is_not_told(store: Store) -> None:
         async with store.write(actor="test") as tx:
             await tx.update(replace(one, labels={"a": "b"}))
         assert dict((await following).deployment.labels) == {"a": "b"}
+
+
+async def test_one_that_was_told_before_a_break_and_goes_just_after_it_is_told_to_be_gone(store: Store) -> None:
+    """It was made after the place up to which everything was told, and went while the watcher read of another."""
+    watches, request = WatchUseCase(store), pb.WatchDeploymentsRequest()
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(request)) as stream:
+        assert (await anext(stream)).type == Kind.SYNCED
+        one, other = await make(store), await make(store)
+        first = await anext(stream)
+        assert first.deployment.deployment_id == one.id
+    async with store.write(actor="test") as tx:
+        await tx.update(replace(one, labels={"a": "b"}))
+    request.resume_token = first.resume_token
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(request)) as stream:
+        assert (await anext(stream)).deployment.deployment_id == other.id
+        await purge(store, one)
+        gone = await anext(stream)
+    assert (gone.type, gone.deployment.deployment_id) == (Kind.DELETED, one.id)

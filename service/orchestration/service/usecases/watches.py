@@ -144,7 +144,7 @@ class _Watch:
             return None if told == _GONE else deleted
         view = self._view(sighting.deployment_id, sighting.revision)
         if view is None:  # gone by now, which has its own turn
-            if new:
+            if sighting.created_revision > self.position.revision:  # or it may have been told before a break
                 self._ahead[sighting.deployment_id] = _GONE
             return None
         if view.digest == told:
