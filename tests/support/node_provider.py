@@ -84,6 +84,10 @@ class NodeProvider(FakeProvider):
         else:
             del self.instances[name]
 
+    def end(self, name: str, *, exit_code: int) -> None:
+        """Let the process of an instance end."""
+        self.instances[name] = replace(self.instances[name], state=InstanceState.EXITED, exit_code=exit_code)
+
     def on(self, node: str) -> list[str]:
         """Names of the instances on a node."""
         return [name for name in self.instances if self.node_of[name] == node]

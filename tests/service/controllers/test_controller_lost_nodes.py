@@ -81,3 +81,23 @@ async def test_replicas_of_a_draining_node_move_within_the_update_budget(cluster
     assert fewest >= 2 + surge, "more replicas were taken away at once than the budget allows"
     assert not cluster.provider.on(drained)
     assert cluster.state(drained) is NodeState.DRAINING
+
+
+@pytest.mark.parametrize("state", ["DRAINING", "TERMINATED"])
+async def test_work_that_is_done_is_not_done_again_when_its_node_goes(cluster: Cluster, state: str) -> None:
+    await cluster.add(["one", "two"])
+    await cluster.deploy(1, workload_type="batch", restart_condition="ON_FAILURE")
+    await cluster.until(lambda: len(cluster.places()) == 1)
+    (node,) = cluster.places()
+    cluster.provider.unreachable.add(node)  # what ended there cannot be cleared
+    cluster.provider.end(cluster.provider.on(node)[0], exit_code=0)
+    await cluster.until(lambda: cluster.replicas()[0].state is ReplicaState.TERMINATED)
+    await cluster.beat(node, state=state)
+    await cluster.until(lambda: cluster.state(node) is NodeState(state))
+    other = "two" if node == "one" else "one"
+    if state == "TERMINATED":
+        await cluster.until(lambda: not cluster.replicas()[0].instance_name)
+    await cluster.beat(other, state="BUSY")  # one more change that everybody looks at
+    await cluster.until(lambda: cluster.state(other) is NodeState.BUSY)
+    assert [replica.state for replica in cluster.replicas()] == [ReplicaState.TERMINATED]
+    assert len(cluster.provider.created) == 1, "it was run again"

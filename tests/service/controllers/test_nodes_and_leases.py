@@ -17,6 +17,7 @@ from orchestration.store.errors import LeaseLostError
 from orchestration.store.leases import LeaseManager
 from orchestration.store.records import Node, NodeState, Pool
 from orchestration.store.store import Store
+from tests.support.faulty_store import faulty_store
 
 INTERVAL = 10.0
 
@@ -109,6 +110,24 @@ async def test_the_brake_holds_when_most_of_a_pool_goes_silent_at_once(world: Wo
     assert "LOST" not in world.states()
     events, _ = await world.store.list_events("pool", "p", limit=10)
     assert "EVICTION_BRAKE" in [event.reason for event in events]
+
+
+async def test_nodes_that_the_brake_keeps_are_suspect_and_take_nothing_new_until_they_are_heard_of(
+    world: World,
+) -> None:
+    await world.begin(5)
+    await world.pass_time(60, 0, 1)
+    assert world.states() == ["READY", "READY", "UNHEALTHY", "UNHEALTHY", "UNHEALTHY"]
+
+
+async def test_a_thousand_nodes_are_marked_in_one_commit_each_time(world: World) -> None:
+    await world.begin(2000)
+    counted, faults = faulty_store(world.store)
+    managed = ManagedNodes(world.store, ProviderRegistry({}), world.clock)
+    world.controller = NodeController(counted, world.shards, managed, NodeTiming(interval_s=INTERVAL), world.clock)
+    await world.pass_time(30, *range(1000))
+    assert world.states().count("LOST") == 1000
+    assert faults.calls["commit"] == 2, "once suspect, once lost"
 
 
 async def test_a_silence_that_lasts_is_told_of_once(world: World) -> None:

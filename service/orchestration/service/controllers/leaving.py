@@ -34,7 +34,7 @@ class Leaver:
         if replica.state is ReplicaState.TERMINATING:
             await self._transitions.remove(replica, f"is gone with its place: {text}")
             return None
-        if replica.state is ReplicaState.FAILED:
+        if replica.state in {ReplicaState.FAILED, ReplicaState.TERMINATED}:  # what is told of it stays true
             await self._transitions.note(replica, **UNPLACED)
             return 0.0
         await self._transitions.change(
@@ -52,12 +52,19 @@ class Leaver:
         return 0.0
 
 
+_RUNNING = {ReplicaState.PROVISIONING, ReplicaState.STARTING, ReplicaState.READY, ReplicaState.UNHEALTHY}
+
+
 def leaving(index: Index, replicas: Iterable[Replica]) -> frozenset[str]:
-    """Ids of the replicas whose node is being drained: they run on until their update budget lets them be replaced."""
+    """Ids of the replicas whose node is being drained: they run on until their update budget lets them be replaced.
+
+    One that does not run any more has nothing to move: its next attempt, if there is one, is placed elsewhere anyhow.
+    """
     return frozenset(
         replica.id
         for replica in replicas
         if replica.node_id
+        and replica.state in _RUNNING
         and (node := index.get(Node, replica.node_id)) is not None
         and node.state is NodeState.DRAINING
     )

@@ -60,6 +60,7 @@ class ControllerManager:
             "controller resync": self._resync(),
             "log sweep": self._sweep_logs(),
             "node controller": self._nodes.run(),
+            "inventory": self._nodes.run_inventory(),
             "reaper": self._reaper.run(),
             "pool removal": self._reaper.run_pools(),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -71,8 +71,18 @@ class NodeController:
                 log.warning("nodes cannot be looked at", exc_info=error)
             await asyncio.sleep(pause)
 
+    async def run_inventory(self) -> None:
+        """Keep the nodes of this machine's providers true, until cancelled. Apart: it reads disks and drivers."""
+        while True:
+            try:
+                if self._shards.lease(NODES) is not None:
+                    await self._managed.refresh()
+            except Exception as error:
+                log.warning("this machine's inventory cannot be read", exc_info=error)
+            await asyncio.sleep(self._timing.interval_s / _TICKS)
+
     async def look(self) -> float:
-        """One pass over all nodes; the seconds after which the next is due."""
+        """One pass over all nodes that agents speak for; the seconds after which the next is due."""
         longest = self._timing.interval_s / _TICKS
         now = self._clock()
         if now - self._last_look > self._timing.interval_s:
@@ -82,7 +92,6 @@ class NodeController:
         if self._shards.lease(NODES) is None:
             self._grace_from = now
             return longest
-        await self._managed.refresh()
         by_pool: dict[str, list[Node]] = defaultdict(list)
         for node in self._store.index.all(Node):
             if not node.managed and node.state in _HEARD:
@@ -108,20 +117,22 @@ class NodeController:
         return (now - heard) / self._timing.interval_s
 
     async def _judge(self, pool_id: str, nodes: list[Node], now: float) -> None:
-        lost = [node for node in nodes if self._silence(node, now) >= self._timing.lost_after]
         late = [node for node in nodes if self._silence(node, now) >= self._timing.suspect_after]
+        lost = [node for node in late if self._silence(node, now) >= self._timing.lost_after]
         if len(late) >= self._timing.brake_minimum and len(late) >= self._timing.brake_fraction * len(nodes):
             if lost:
                 await self._brake(pool_id, late, len(nodes), now)
-            return
-        for node in late:
-            if node in lost:
-                await self._mark(node, NodeState.LOST, "has not been heard of for its lease", now)
-            elif node.state is not NodeState.UNHEALTHY:
-                await self._mark(node, NodeState.UNHEALTHY, "its heartbeats are late", now)
+            lost = []
+        gone = {node.id for node in lost}
+        suspect = [node for node in late if node.id not in gone and node.state is not NodeState.UNHEALTHY]
+        await self._mark(suspect, NodeState.UNHEALTHY, "its heartbeats are late", now)
+        await self._mark(lost, NodeState.LOST, "has not been heard of for its lease", now)
 
     async def _brake(self, pool_id: str, late: list[Node], total: int, now: float) -> None:
-        """Lose nothing: so many nodes at once is more likely a fault on this side. The pool's all get a new lease."""
+        """Lose nothing: so many nodes at once is more likely a fault on this side. The pool's all get a new lease.
+
+        They stay suspect, so that nothing new goes there until they are heard of.
+        """
         before = self._braked_at.get(pool_id, 0.0)
         self._braked_at[pool_id] = now
         if all(node.last_heartbeat_at < before for node in late):
@@ -131,14 +142,23 @@ class NodeController:
         async with self._guard.write_under(NODES, ACTOR) as tx:
             tx.event(kind="pool", subject_id=pool_id, type="WARNING", reason="EVICTION_BRAKE", message=text)
 
-    async def _mark(self, node: Node, state: NodeState, text: str, now: float) -> None:
+    async def _mark(self, nodes: Sequence[Node], state: NodeState, text: str, now: float) -> None:
+        """Mark nodes, all in one commit: that of a thousand must not take the time of a thousand."""
+        if not nodes:
+            return
         try:
             async with self._guard.write_under(NODES, ACTOR) as tx:
-                current = await tx.get(Node, node.id)
-                if current is None or self._silence(current, now) < self._timing.suspect_after:
-                    return
-                reported = current.reported_state or current.state
-                await tx.update(replace(current, state=state, reported_state=reported))
-                tx.event(kind="node", subject_id=node.id, type="WARNING", reason=f"NODE_{state}", message=text)
+                for node in nodes:
+                    current = await tx.get(Node, node.id)
+                    if current is None or current.state not in _HEARD or not self._is_late(current, now):
+                        continue  # heard of since, or gone
+                    reported = current.reported_state or current.state
+                    await tx.update(replace(current, state=state, reported_state=reported))
+                    tx.event(kind="node", subject_id=node.id, type="WARNING", reason=f"NODE_{state}", message=text)
         except StoreError as error:
-            log.warning("node cannot be marked", node_id=node.id, state=state, error=str(error))
+            log.warning("nodes cannot be marked", nodes=[node.id for node in nodes], state=state, error=str(error))
+
+    def _is_late(self, node: Node, now: float) -> bool:
+        """Whether it is; within the brake its new lease does not make it one that was heard of."""
+        heard = max(node.last_heartbeat_at, self._grace_from)
+        return (now - heard) / self._timing.interval_s >= self._timing.suspect_after
