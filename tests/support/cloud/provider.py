@@ -25,10 +25,6 @@ from orchestration.service.providers.base import (
 )
 from tests.support.cloud.server import NOW_HEADER
 
-_FOLLOW_POLL_S = 2.0
-_TIMEOUT_S = 5.0
-"""How long it waits for an answer that does not come."""
-
 
 def cloud_capabilities(*, kind: str = "marketplace", places_on_nodes: bool = False) -> Capabilities:
     """A cloud that runs every engine."""
@@ -46,7 +42,10 @@ def cloud_capabilities(*, kind: str = "marketplace", places_on_nodes: bool = Fal
 
 
 class CloudProvider:
-    """One account of the cloud. `reached` is told of each call before it is sent and after its answer came."""
+    """One account of the cloud. `reached` is told of each call before it is sent and after its answer came.
+
+    ``answer_within_s``: how long it waits for an answer that does not come.
+    """
 
     def __init__(
         self,
@@ -57,6 +56,8 @@ class CloudProvider:
         capabilities: Capabilities,
         session: aiohttp.ClientSession,
         clock: Callable[[], float] = time.time,
+        follow_poll_s: float = 2.0,
+        answer_within_s: float = 5.0,
         reached: Callable[[str, str], None] = lambda kind, where: None,
     ) -> None:
         self._name = name
@@ -65,6 +66,8 @@ class CloudProvider:
         self._capabilities = capabilities
         self._session = session
         self._clock = clock
+        self._follow_poll_s = follow_poll_s
+        self._answer_within_s = answer_within_s
         self._reached = reached
 
     @property
@@ -106,7 +109,7 @@ class CloudProvider:
             case "unavailable":
                 return ProviderUnavailableError(message)
             case "late":
-                await asyncio.sleep(_TIMEOUT_S)
+                await asyncio.sleep(self._answer_within_s)
                 return ProviderError("NO_ANSWER", message, retryable=True)
             case _:
                 return ProviderError("CLOUD_BROKEN", message, retryable=True)
@@ -154,10 +157,10 @@ class CloudProvider:
             told = await self._call("logs", "GET", "/logs", name=name, after=str(read))
             for number, at in told["lines"]:
                 read = number + 1
-                yield LogRecord(time=at, stream="stdout", message=f"{name} line {number}", cursor=str(read))
+                yield LogRecord(time=at, stream="stdout", message=f"{told['prefix']}line {number}", cursor=str(read))
             if told["ended"] or not follow:
                 return
-            await asyncio.sleep(_FOLLOW_POLL_S)
+            await asyncio.sleep(self._follow_poll_s)
 
 
 def _instance(told: dict[str, Any]) -> Instance:

@@ -121,9 +121,10 @@ class Cloud:
         def read(account: Account) -> dict[str, Any]:
             instance = account.readable(name)
             if instance is None:
-                return {"lines": [], "ended": True}
+                return {"lines": [], "ended": True, "prefix": ""}
             lines = [[n, instance.created_at + n / 20] for n in range(after, instance.lines_until(account.now))]
-            return {"lines": lines, "ended": instance.state() != "RUNNING"}
+            prefix = instance.spec["env"].get("CLOUD_PREFIX", f"{name} ")
+            return {"lines": lines, "ended": instance.state() != "RUNNING", "prefix": prefix}
 
         return await self._answer(request, "logs", read, changes=False)
 
