@@ -25,6 +25,7 @@ from tests.chaos.plane import FULL, Dump
 from tests.chaos.skipping import real_monotonic
 from tests.chaos.world import NODE_GPUS, NODES, OFFERS, PLACINGS, POOLS, PRICE_CAP, Placing, World
 
+_SLOW = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much, hypothesis.HealthCheck.data_too_large]
 _AT_ONCE = 20
 """Examples from one seed."""
 _MOST = 3
@@ -386,7 +387,7 @@ def run(
             deadline=None,
             database=None,
             print_blob=True,
-            suppress_health_check=list(hypothesis.HealthCheck),
+            suppress_health_check=_SLOW,
         )
         under_test = type("ControlPlaneUnderTest", (ControlPlane,), {})
         run_state_machine_as_test(hypothesis.seed(seed + tally.examples)(under_test), settings=settings)

@@ -83,9 +83,11 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         super().__init__(_Selector(busy))
         self.busy = busy
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]  # the base class is generic over the arguments
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """As the base class; time is not skipped until the function has returned."""
-        future = super().run_in_executor(executor, func, *args)
+        future: asyncio.Future[Any] = super().run_in_executor(executor, func, *args)
         self.busy.count += 1
         future.add_done_callback(self.busy.ended)
         return future

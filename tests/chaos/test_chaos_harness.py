@@ -67,8 +67,8 @@ def test_points_between_two_effects_leave_the_same_behind() -> None:
     assert effects([*trace, ("cloud", "create before"), ("cloud", "create after")]) == [0, 0, 0, 1, 1, 2]
 
 
-ROW = deployment("p", id="d", labels={"key": "k"}, env={"V": "1"}, replicas=2, observed_status="STOPPED")
-ROW = replace(ROW, desired=DesiredState.STOPPED)
+STOPPED = {"desired": DesiredState.STOPPED, "observed_status": "STOPPED"}
+ROW = deployment("p", id="d", labels={"key": "k"}, env={"V": "1"}, replicas=2, **STOPPED)
 PROMISED = {"replicas": 2, "env": {"V": "1"}}
 
 
@@ -136,7 +136,7 @@ def test_one_after_the_other_is_not_at_once() -> None:
 
 
 def test_orphans_lost_instances_and_wrong_statuses_are_found() -> None:
-    cloud = {"journal": [], "faults": {}, "instances": [{"name": "stray"}]}
+    cloud: dict[str, Any] = {"journal": [], "faults": {}, "instances": [{"name": "stray"}]}
     named = replica("d", instance_name="missing", pool_id="p")
     records = {"deployment": [ROW], "replica": [named], "node": [], "pool": [pool(id="p")]}
     lines = {"d": ["a line 0", "a line 2", "b line 0", "b line 0"]}

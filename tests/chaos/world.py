@@ -158,10 +158,10 @@ class World:
     def body(self, method: str, key: str, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         """The request of a mutation of the deployment that its callers call `key`."""
         if method == "DeployModel":
-            base = {"model_name": "m", "inference_model": "m", "engine": "custom", "gpu_per_replica": 1}
+            base: dict[str, Any] = {"model_name": "m", "inference_model": "m", "engine": "custom", "gpu_per_replica": 1}
             base["configuration"] = {"command": ["serve"], "image": "serve:1", "startup_timeout_seconds": 30}
             base["labels"] = {"key": key}
-            given = {"pool_id": self.pools["main"], **base, **fields}
+            given: dict[str, Any] = {"pool_id": self.pools["main"], **base, **fields}
             given["pool_id"] = self.pools.get(given["pool_id"], given["pool_id"])
             given["fallback_pool_ids"] = [self.pools[name] for name in given.get("fallback_pool_ids", ())]
         else:

@@ -166,8 +166,8 @@ class Account:
 
     def left(self, offer: Offer) -> int:
         """How many there are of it that nobody has taken."""
-        held = sum(item.spec.get("resource_id") == offer.resource_id for item in self.instances.values())
-        return max(0, offer.available - held)
+        held = [item for item in self.instances.values() if item.spec.get("resource_id") == offer.resource_id]
+        return max(0, offer.available - len(held))
 
     def readable(self, name: str) -> CloudInstance | None:
         """The instance of this name, also for a while after it is gone: what it printed can still be read."""
