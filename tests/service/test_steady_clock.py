@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -105,6 +108,32 @@ def test_time_passes_at_nearly_its_own_pace_whatever_the_wall_clock_does(steps: 
         machine.wait(passed)
         machine.wall_s += jump
         assert 0.9 * passed - 1e-3 <= clock() - before <= 1.1 * passed + 1e-3
+
+
+def test_threads_share_one_time_that_never_goes_back() -> None:
+    """They are made to take turns at the worst of moments: between the readings of the clocks."""
+    machine = Machine()
+    reading = threading.Lock()
+
+    def monotonic() -> float:
+        with reading:
+            machine.wait(0.001)
+            read_at = machine.up_s
+        time.sleep(0)
+        return read_at
+
+    clock = SteadyClock(lambda: machine.wall_s, monotonic)
+    began = machine.up_s
+
+    def look() -> int:
+        times = [clock() for _ in range(2000)]
+        return sum(after < before for before, after in itertools.pairwise(times))
+
+    start = clock()
+    with ThreadPoolExecutor(4) as threads:
+        went_back = sum(future.result() for future in [threads.submit(look) for _ in range(4)])
+    assert went_back == 0
+    assert clock() - start == pytest.approx(machine.up_s - began, abs=0.002)
 
 
 def test_times_of_other_clocks_are_held_within_what_can_be() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from orchestration.service.providers.local.provider import LocalProvider
 from tests.support.provider_processes import engine_command, engines, make_spec, owned_processes, until
 
 _GIB = 1024**3
+
+Clock = Callable[[], float]
 
 
 class FakeInventory:
@@ -35,16 +38,19 @@ def four_gpus() -> FakeInventory:
 class LocalHarness:
     """One installation: its data folder, its tag, and the provider that runs now."""
 
-    def __init__(self, data_dir: Path, inventory: FakeInventory, settings: Mapping[str, str]) -> None:
+    def __init__(self, data_dir: Path, inventory: FakeInventory, settings: Mapping[str, str], clock: Clock) -> None:
         self.data_dir = data_dir
         self.owner = f"test-{uuid.uuid4().hex}"
         self.inventory = inventory
         self.settings = settings
+        self.clock = clock
         self.provider = self.new_provider()
 
     def new_provider(self) -> LocalProvider:
         """Another provider on the same folder, as a gateway started later has it."""
-        context = ProviderContext(name="local", data_dir=self.data_dir, owner=self.owner, settings=self.settings)
+        context = ProviderContext(
+            name="local", data_dir=self.data_dir, owner=self.owner, settings=self.settings, clock=self.clock
+        )
         return LocalProvider(context, self.inventory)
 
     async def restart(self) -> LocalProvider:
@@ -73,10 +79,13 @@ class LocalHarness:
 
 @asynccontextmanager
 async def local_harness(
-    data_dir: Path, inventory: FakeInventory | None = None, settings: Mapping[str, str] | None = None
+    data_dir: Path,
+    inventory: FakeInventory | None = None,
+    settings: Mapping[str, str] | None = None,
+    clock: Clock = time.time,
 ) -> AsyncGenerator[LocalHarness]:
     """A started provider; at the end everything is deleted, and no process may be left."""
-    harness = LocalHarness(data_dir, inventory or FakeInventory(), settings or {})
+    harness = LocalHarness(data_dir, inventory or FakeInventory(), settings or {}, clock)
     await harness.provider.start()
     try:
         yield harness

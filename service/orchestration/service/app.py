@@ -100,6 +100,7 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
         given,
         offers_interval_s=settings.offers_interval_s,
         offers_max_age_s=settings.offers_max_age_s,
+        clock=clock,
     )
     stack.push_async_callback(providers.close)
     await providers.start()
@@ -108,6 +109,7 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
         segment_bytes=min(_SEGMENT_BYTES, settings.replica_log_max_bytes),
         max_bytes_per_deployment=settings.replica_log_max_bytes,
         max_age_s=settings.replica_log_retention_s,
+        clock=clock,
     )
     stack.push_async_callback(logs.close)
     collector = LogCollector(logs)

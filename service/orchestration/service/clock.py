@@ -9,6 +9,7 @@ runs a tenth faster or slower until it is there.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -30,7 +31,10 @@ def _monotonic() -> float:
 
 
 class SteadyClock:
-    """Call it for the time, in Unix seconds: it never goes back, and passes at 0.9 to 1.1 times the real pace."""
+    """Call it for the time, in Unix seconds: it never goes back, and passes at 0.9 to 1.1 times the real pace.
+
+    Any thread may call it.
+    """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = _monotonic) -> None:
         self._wall = wall
@@ -39,17 +43,19 @@ class SteadyClock:
         self._now = wall()
         self._told_of = 0.0
         self._slewing = False
+        self._reading = threading.Lock()
 
     def __call__(self) -> float:
         """The time."""
-        read_at = self._monotonic()
-        passed = max(0.0, read_at - self._read_at)
-        self._read_at = read_at
-        self._now += passed
-        off = self._wall() - self._now
-        if self._is_off(off):
-            self._now += max(-SLEW * passed, min(SLEW * passed, off))
-        return self._now
+        with self._reading:  # both clocks too: a time that was read before another's would be added once more
+            read_at = self._monotonic()
+            passed = max(0.0, read_at - self._read_at)
+            self._read_at = read_at
+            self._now += passed
+            off = self._wall() - self._now
+            if self._is_off(off):
+                self._now += max(-SLEW * passed, min(SLEW * passed, off))
+            return self._now
 
     @property
     def offset_s(self) -> float:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.service.clock import SteadyClock
+from orchestration.service.logs.store import LogStore
+from orchestration.service.providers.base import ProviderContext
 from tests.support.gateway import Api, eventually, running_gateway
 
 HOUR_S = 3600.0
@@ -81,6 +83,46 @@ async def test_a_clock_that_is_set_under_a_running_gateway(tmp_path: Path, wall:
             reasons = {event["reason"] for event in await api.events(deployment)}
             assert not reasons & {"REPLICA_FAILED", "REPLICA_UNHEALTHY", "DEPLOYMENT_DEGRADED"}
             await stopped(api, deployment)
+
+
+async def test_no_log_grows_old_by_a_jump(tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was not given the gateway's time would go by the wall clock, and see every line and grace outlived."""
+    for made in (LogStore, ProviderContext):
+        monkeypatch.setitem(made.__init__.__kwdefaults__, "clock", wall)
+    logs = tmp_path / "data" / "logs"
+
+    async def swept() -> None:
+        """From beginning to end, since now: of two new folders the second is met by the sweep after."""
+        for name in ("z1", "z2"):
+            (logs / name).mkdir()
+            await marked(logs / name)
+
+    async with running_gateway(tmp_path / "data", reconcile_interval_s=0.3) as api:
+        running = await api.deploy(await api.make_pool())
+        await api.reach(running, "RUNNING")
+        lines = await eventually(lambda: printed(api, running))
+        ownerless = logs / "forgotten"
+        ownerless.mkdir()
+        await marked(ownerless)
+        wall.off_s = 9 * 86_400.0
+        await swept()
+        assert (await printed(api, running))[: len(lines)] == lines
+        assert ownerless.exists(), "its grace is not over"
+        await stopped(api, running)
+
+
+async def marked(folder: Path) -> None:
+    """Once a sweep has found that no deployment owns the folder."""
+
+    async def look() -> bool:
+        return (folder / "ownerless").exists()
+
+    await eventually(look)
+
+
+async def printed(api: Api, deployment_id: str) -> list[str]:
+    answer = await api.rest.ok("GET", f"/deployment/logs/{deployment_id}")
+    return [entry["message"] for entry in answer["logs"]]
 
 
 @pytest.mark.parametrize("ahead_s", [HOUR_S, -HOUR_S])

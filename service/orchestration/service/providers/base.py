@@ -7,7 +7,8 @@ is given, and tells what is there. Every method may be called again after a cras
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -156,6 +157,8 @@ class ProviderContext:
     owner: str
     """This installation's ownership tag."""
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    clock: Callable[[], float] = time.time
+    """The gateway's time, in Unix seconds, to age things by: the wall clock may jump. Safe to call in any thread."""
 
 
 class ProviderError(Exception):

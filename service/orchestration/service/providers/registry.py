@@ -46,25 +46,27 @@ class ProviderRegistry:
         *,
         offers_interval_s: float = INTERVAL_S,
         offers_max_age_s: float = MAX_AGE_S,
+        clock: Callable[[], float] = time.time,
     ) -> ProviderRegistry:
         """Make every installed provider; `settings` holds each one's own by name.
 
         ``offers_interval_s``: pause between two questions to a provider for what it offers; ``offers_max_age_s``: how
-        old an answer may be to be placed on. Raises `StartError` naming the provider that cannot be made.
+        old an answer may be to be placed on; ``clock``: Unix seconds, called in any thread. Raises `StartError` naming
+        the provider that cannot be made.
         """
         providers: dict[str, Provider] = {name: UnconfiguredProvider(name, able) for name, able in KNOWN.items()}
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             folder = data_dir / "providers" / entry.name
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             context = ProviderContext(
-                name=entry.name, data_dir=folder, owner=owner, settings=settings.get(entry.name, {})
+                name=entry.name, data_dir=folder, owner=owner, settings=settings.get(entry.name, {}), clock=clock
             )
             try:
                 create = cast("Callable[[ProviderContext], Provider]", entry.load())
                 providers[entry.name] = create(context)
             except Exception as error:
                 raise StartError(f"provider {entry.name!r} cannot be set up: {error}") from error
-        return cls(providers, offers_interval_s=offers_interval_s, offers_max_age_s=offers_max_age_s)
+        return cls(providers, offers_interval_s=offers_interval_s, offers_max_age_s=offers_max_age_s, clock=clock)
 
     @property
     def names(self) -> tuple[str, ...]:

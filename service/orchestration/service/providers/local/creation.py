@@ -41,6 +41,7 @@ class Creator:
     def __init__(self, context: ProviderContext, settings: LocalSettings, inventory: gpus.GpuInventory) -> None:
         self._root: Path = context.data_dir
         self._owner = context.owner
+        self._clock = context.clock
         self._settings = settings
         self._inventory = inventory
 
@@ -105,7 +106,7 @@ class Creator:
             tags = {processes.OWNER_TAG: spec.owner, processes.INSTANCE_TAG: spec.name}
             pid = launch(folder.path, lock, tags, order)
         except (ProviderError, OSError):
-            folder.remove()
+            folder.remove(self._clock())
             raise
         on_start(spec.name, pid)
         log.info("instance started", instance=spec.name, endpoint=record.endpoint, gpus=record.gpu_ids, supervisor=pid)
@@ -142,7 +143,7 @@ class Creator:
                 engine=spec.engine,
             )
             variables = environment.engine_environment(spec, base, host=host, port=port, gpu_ids=gpu_ids)
-            record = _record(spec, port, f"http://{self._settings.endpoint_host}:{port}", gpu_ids)
+            record = _record(spec, port, f"http://{self._settings.endpoint_host}:{port}", gpu_ids, self._clock())
             folder.write(record)
         argv = [environment.fill(word, host=host, port=port, model=spec.model) for word in spec.command]
         return record, Launch(
@@ -189,7 +190,7 @@ def find_executable(spec: InstanceSpec, path: str) -> str:
     return str(Path(found).absolute())
 
 
-def _record(spec: InstanceSpec, port: int, endpoint: str, gpu_ids: tuple[str, ...]) -> SpecRecord:
+def _record(spec: InstanceSpec, port: int, endpoint: str, gpu_ids: tuple[str, ...], now: float) -> SpecRecord:
     return SpecRecord(
         name=spec.name,
         owner=spec.owner,
@@ -201,5 +202,5 @@ def _record(spec: InstanceSpec, port: int, endpoint: str, gpu_ids: tuple[str, ..
         endpoint=endpoint,
         gpu_ids=gpu_ids,
         stop_grace_s=spec.stop_grace_s,
-        created_at=time.time(),
+        created_at=now,
     )

@@ -192,7 +192,7 @@ class LocalProvider:
             self._background(self._settle(self._folder(name)))
 
     async def _settle(self, folder: InstanceFolder) -> None:
-        await self._in_thread(removal.settle, folder, self._context.owner)
+        await self._in_thread(removal.settle, folder, self._context.owner, self._context.clock)
 
     def _finish_deletion(self, folder: InstanceFolder) -> None:
         if folder.name not in self._deletions:
@@ -217,7 +217,7 @@ class LocalProvider:
 
     async def _empty_trash(self) -> None:
         while True:
-            await self._in_thread(empty_trash, self._context.data_dir)
+            await self._in_thread(empty_trash, self._context.data_dir, self._context.clock())
             await asyncio.sleep(TRASH_KEPT_S / 4)
 
     def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

@@ -12,7 +12,6 @@ import fcntl
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -150,9 +149,9 @@ class InstanceFolder:
         (self.path / DELETING_FILE).touch()
         sync_directory(str(self.path))
 
-    def remove(self) -> None:
+    def remove(self, now: float) -> None:
         """Forget the instance in one step; the caller holds the lock. `empty_trash` takes care of the rest."""
-        grave = self._trash / f"{time.time_ns():020}.{uuid.uuid4().hex}"
+        grave = self._trash / f"{int(now * 1e9):020}.{uuid.uuid4().hex}"
         while self.path.exists():
             self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # emptied since the line above
@@ -177,12 +176,15 @@ def prepare_root(root: Path) -> None:
     (root / "instances").mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def empty_trash(root: Path) -> None:
-    """Remove what has lain in the trash for long enough, also what a removal that was interrupted left there."""
+def empty_trash(root: Path, now: float) -> None:
+    """Remove what has lain in the trash for long enough, also what a removal that was interrupted left there.
+
+    ``now`` is in Unix seconds, by the clock that was told to `InstanceFolder.remove`.
+    """
     for grave in (root / "trash").glob("*/*"):
         removed_at, _, _ = grave.name.partition(".")
         # The first release had no level of names there, and removed at once: these are the files of an instance.
-        if not removed_at.isdecimal() or abs(time.time() - int(removed_at) / 1e9) > TRASH_KEPT_S:
+        if not removed_at.isdecimal() or abs(now - int(removed_at) / 1e9) > TRASH_KEPT_S:
             if grave.is_dir():
                 shutil.rmtree(grave, ignore_errors=True)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -23,7 +24,7 @@ def needs_settling(view: View) -> bool:
     return not view.supervised and (view.deleting or view.lost or (view.state is None and not view.corrupt))
 
 
-def settle(folder: InstanceFolder, owner: str) -> None:
+def settle(folder: InstanceFolder, owner: str, clock: Callable[[], float]) -> None:
     """Bring the record of an instance without supervisor to what is true; does nothing when it has one. Blocks.
 
     One that was to be deleted is removed, one whose supervisor died is recorded as lost, one whose creation was
@@ -42,10 +43,10 @@ def settle(folder: InstanceFolder, owner: str) -> None:
         if view.corrupt and not view.deleting:
             log.warning("supervisor lost", instance=folder.name, killed=killed, corrupt=view.corrupt)
         elif view.deleting or view.state is None:
-            folder.remove()
+            folder.remove(clock())
             log.info("instance removed", instance=folder.name, deleted=view.deleting, killed=killed)
         else:
-            folder.write(lost_state(view.state, time.time()))
+            folder.write(lost_state(view.state, clock()))
             log.warning("supervisor lost", instance=folder.name, killed=killed)
     finally:
         os.close(lock)
