@@ -80,11 +80,12 @@ async def test_a_new_incarnation_begins_anew(store: Store) -> None:
     assert (known(store, one.id).sequence, known(store, one.id).last_heartbeat_at) == (1, 8.0)
 
 
-async def test_another_process_hears_of_beats(store: Store, other: Store) -> None:
+async def test_another_process_hears_of_beats(store: Store, other: Store, clock: FakeClock) -> None:
     one = await add_node(store)
     await eventually(lambda: other.index.get(Node, one.id) is not None)
-    store.beat(one.id, last_heartbeat_at=5.0)
-    await eventually(lambda: known(other, one.id).last_heartbeat_at == 5.0)
+    store.beat(one.id, last_heartbeat_at=clock.now, health_score=5.0)
+    await eventually(lambda: known(other, one.id).last_heartbeat_at == clock.now)
+    assert known(other, one.id).health_score == 5.0
 
 
 async def test_beats_of_many_nodes_are_written_together(store: Store, url: str, clock: FakeClock) -> None:
@@ -150,3 +151,76 @@ async def test_another_process_ahead_does_not_hide_heartbeats(store: Store, othe
     clock.now += 30
     store.beat(two.id, last_heartbeat_at=clock.now)
     await eventually(lambda: known(other, two.id).last_heartbeat_at == clock.now)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_processes_whose_clocks_differ_hear_of_each_others_heartbeats(
+    store: Store, url: str, clock: FakeClock, *, counted: bool
+) -> None:
+    """A heartbeat was heard when it is seen to have come, whatever the clock says of whoever heard it."""
+    quick, slow = await add_node(store), await add_node(store)
+    behind = FakeClock(clock.now - 30)
+    async with await Store.open(url, clock=behind) as other:
+        for number in range(1, 4):
+            for moved in (clock, behind):
+                moved.now += 20
+            sequence = {"sequence": number} if counted else {}
+            store.beat(quick.id, last_heartbeat_at=clock.now, **sequence)
+            other.beat(slow.id, last_heartbeat_at=behind.now, **sequence)
+            await eventually(lambda: known(store, slow.id).last_heartbeat_at == clock.now)
+            await eventually(lambda: known(other, quick.id).last_heartbeat_at >= behind.now)
+
+
+async def test_a_node_that_goes_to_a_gateway_whose_clock_is_behind_is_heard_of(
+    store: Store, url: str, clock: FakeClock
+) -> None:
+    one = await add_node(store)
+    behind = FakeClock(clock.now - 30)
+    async with await Store.open(url, clock=behind) as other:
+        store.beat(one.id, sequence=1, last_heartbeat_at=clock.now)
+        await eventually(lambda: known(other, one.id).sequence == 1)
+        for moved in (clock, behind):
+            moved.now += 10
+        other.beat(one.id, sequence=2, last_heartbeat_at=behind.now)
+        await eventually(lambda: known(store, one.id).last_heartbeat_at == clock.now)
+        assert known(store, one.id).sequence == 2
+
+
+async def test_one_stamp_of_the_future_is_one_heartbeat(store: Store, other: Store, clock: FakeClock) -> None:
+    """A node that died is not heard of at every look because its last heartbeat bears a time that is to come."""
+    one, two = await add_node(store), await add_node(store)
+    await eventually(lambda: other.index.get(Node, two.id) is not None)
+    store.beat(one.id, last_heartbeat_at=clock.now + 3600)
+    await eventually(lambda: known(other, one.id).last_heartbeat_at == clock.now)
+    died_at = clock.now
+    for _ in range(2):
+        clock.now += 30
+        store.beat(two.id, last_heartbeat_at=clock.now)
+        await eventually(lambda: known(other, two.id).last_heartbeat_at == clock.now)
+    assert known(other, one.id).last_heartbeat_at == died_at
+
+
+async def test_a_change_of_a_node_is_no_heartbeat(store: Store, url: str, clock: FakeClock) -> None:
+    one = await add_node(store, last_heartbeat_at=clock.now)
+    behind = FakeClock(clock.now - 30)
+    async with await Store.open(url, clock=behind) as other:
+        await other.follower.read_liveness()
+        heard_at = known(other, one.id).last_heartbeat_at
+        for moved in (clock, behind):
+            moved.now += 100
+        async with other.write(actor="test") as tx:
+            await tx.update(dataclasses.replace(known(other, one.id), state=NodeState.LOST))
+        await eventually(lambda: known(store, one.id).state is NodeState.LOST)
+        await store.follower.read_liveness()
+        assert known(store, one.id).last_heartbeat_at == heard_at
+
+
+async def test_a_later_heartbeat_here_is_not_undone_by_an_earlier_one_on_disk(store: Store, clock: FakeClock) -> None:
+    one = await add_node(store)
+    await store.follower.read_liveness()
+    store.beat(one.id, sequence=1, last_heartbeat_at=clock.now, health_score=1.0)
+    await store.flush_beats()
+    store.beat(one.id, sequence=2, last_heartbeat_at=clock.now, health_score=2.0)
+    clock.now += 5
+    await store.follower.read_liveness()
+    assert (known(store, one.id).sequence, known(store, one.id).health_score) == (2, 2.0)

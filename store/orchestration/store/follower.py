@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,8 +30,31 @@ SQLITE_POLL_S = 0.05
 POSTGRESQL_POLL_S = 1.0
 LIVENESS_POLL_S = 1.0
 _RETRY_S = 1.0
-_OVERLAP_S = 5.0
-"""Heartbeats are looked for from this long before the last one seen: processes' clocks and flushes differ."""
+_BATCH = 500  # ids in one query; SQLite allows 999 parameters in its oldest builds
+_SIGHTS = select(
+    nodes.c.id,
+    nodes.c.revision,
+    nodes.c.incarnation,
+    nodes.c.sequence,
+    nodes.c.last_heartbeat_at,
+)
+_LIVENESS = select(nodes.c.id, *(nodes.c[name] for name in LIVENESS_FIELDS))
+
+
+class _Sight(NamedTuple):
+    """What a node's row held when it was looked at."""
+
+    revision: int
+    incarnation: int
+    sequence: int
+    heard_at: float
+    """By the clock of whoever heard it."""
+
+    def is_heartbeat_after(self, before: _Sight) -> bool:
+        """Whether a heartbeat came between; a change of the node writes the time of the last one again."""
+        if (self.incarnation, self.sequence) != (before.incarnation, before.sequence):
+            return (self.incarnation, self.sequence) > (before.incarnation, before.sequence)
+        return self.revision == before.revision and self.heard_at != before.heard_at
 
 
 class Follower:
@@ -42,7 +66,8 @@ class Follower:
         self._clock = clock
         self._notified = asyncio.Event()
         self._version: int | None = None
-        self._last_beat = 0.0
+        self._seen: dict[str, _Sight] = {}
+        """By node, what its row held at the last look at heartbeats."""
         self._unread_beats = True
         self._next_liveness = 0.0
         self._failing = False
@@ -122,18 +147,42 @@ class Follower:
                 self._index.apply(*await read_changes(snapshot, self._index.revision, self._index))
 
     async def read_liveness(self) -> None:
-        """Show the heartbeats that other processes took."""
+        """Show the heartbeats that other processes took.
+
+        When they say that was counts for little: their clocks may differ from this one's. What a row held at the last
+        look tells whether a heartbeat came since, and that one is of now.
+        """
         self._unread_beats = False
         self._next_liveness = asyncio.get_running_loop().time() + LIVENESS_POLL_S
-        columns = [nodes.c.id, nodes.c.incarnation, *(nodes.c[name] for name in LIVENESS_FIELDS)]
-        since = self._last_beat - _OVERLAP_S
         async with self._database.snapshot() as snapshot:
-            recent = await snapshot.execute(select(*columns).where(nodes.c.last_heartbeat_at > since))
-        for row in recent.mappings():
-            values = dict(row)
-            values["last_heartbeat_at"] = possible_heartbeat(values["last_heartbeat_at"], self._clock())
-            self._last_beat = max(self._last_beat, values["last_heartbeat_at"])
-            known = self._index.get(Node, values.pop("id"))
-            same = known is not None and known.incarnation == values.pop("incarnation")
-            if known is not None and same and known.last_heartbeat_at < values["last_heartbeat_at"]:
-                self._index.replace_liveness(dataclasses.replace(known, **values))
+            rows = (await snapshot.execute(_SIGHTS)).all()
+            seen = {row.id: _Sight(*row[1:]) for row in rows}
+            changed = [id_ for id_, sight in seen.items() if self._is_news(id_, sight)]
+            liveness: dict[str, dict[str, Any]] = {}
+            for start in range(0, len(changed), _BATCH):
+                found = await snapshot.execute(_LIVENESS.where(nodes.c.id.in_(changed[start : start + _BATCH])))
+                liveness |= {row["id"]: dict(row) for row in found.mappings()}
+        before, self._seen = self._seen, seen
+        for id_, values in liveness.items():
+            self._show(id_, values, seen[id_], before.get(id_))
+
+    def _is_news(self, id_: str, sight: _Sight) -> bool:
+        """Whether a row has changed, and not by what the index shows already (this process's own writes, mostly)."""
+        if sight == self._seen.get(id_):
+            return False
+        known = self._index.get(Node, id_)
+        return known is not None and (known.sequence, known.last_heartbeat_at) != (sight.sequence, sight.heard_at)
+
+    def _show(self, id_: str, values: dict[str, Any], sight: _Sight, before: _Sight | None) -> None:
+        known = self._index.get(Node, id_)
+        if known is None or known.incarnation != sight.incarnation:
+            return  # changed meanwhile; what the index shows is newer
+        now = self._clock()
+        shown = _Sight(known.revision, known.incarnation, known.sequence, known.last_heartbeat_at)
+        heard = sight.is_heartbeat_after(before or shown) and sight.sequence >= known.sequence
+        heard_at = now if heard else possible_heartbeat(sight.heard_at, now)
+        if possible_heartbeat(known.last_heartbeat_at, now) == known.last_heartbeat_at >= heard_at:
+            return
+        is_newer = (sight.sequence, sight.heard_at) >= (known.sequence, known.last_heartbeat_at)
+        told = {name: values[name] for name in LIVENESS_FIELDS} if is_newer else {}
+        self._index.replace_liveness(dataclasses.replace(known, **told | {"last_heartbeat_at": heard_at}))

@@ -34,6 +34,8 @@ UPDATE_LIVENESS = (
         or_(
             nodes.c.last_heartbeat_at <= _HEARD_AT,
             nodes.c.last_heartbeat_at > _HEARD_AT + CLOCK_TOLERANCE_S,
+            # A later heartbeat, by the node's own count, that a process heard whose clock is behind.
+            (nodes.c.incarnation == bindparam("of_incarnation")) & (nodes.c.sequence < bindparam("new_sequence")),
         ),
     )
     .values({name: bindparam(f"new_{name}") for name in LIVENESS_FIELDS})
@@ -47,7 +49,8 @@ def liveness(node: Node) -> dict[str, Any]:
 
 def liveness_parameters(node: Node) -> dict[str, Any]:
     """The parameters of ``UPDATE_LIVENESS`` for a node."""
-    return {"node_id": node.id, **{f"new_{name}": value for name, value in liveness(node).items()}}
+    heard = {"node_id": node.id, "of_incarnation": node.incarnation}
+    return {**heard, **{f"new_{name}": value for name, value in liveness(node).items()}}
 
 
 def possible_heartbeat(at: float, now: float) -> float:
