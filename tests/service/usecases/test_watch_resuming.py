@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import sqlite3
 from collections.abc import AsyncIterator
@@ -332,6 +333,14 @@ async def test_a_token_of_another_database_is_never_taken_for_one_of_this(store:
         error = await refused(other, token)
     assert isinstance(error, OutOfRangeError)
     assert error.reason == "RESUME_TOKEN_FOREIGN"
+
+
+async def test_a_token_of_the_first_release_sends_the_watcher_for_a_snapshot(store: Store) -> None:
+    token = base64.urlsafe_b64encode(b"r17").decode().rstrip("=")
+    error = await refused(store, token)
+    assert isinstance(error, OutOfRangeError)
+    assert error.reason == "RESUME_TOKEN_TOO_OLD"
+    assert isinstance(await refused(store, base64.urlsafe_b64encode(b"r1x").decode()), InvalidArgumentError)
 
 
 async def test_a_token_from_before_a_backup_was_restored_is_refused(store: Store, tmp_path: Path) -> None:

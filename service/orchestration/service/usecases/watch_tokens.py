@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 
 from orchestration.service.errors import InvalidArgumentError, OutOfRangeError, Violation
@@ -12,6 +13,7 @@ from orchestration.v1 import model_deployments_pb2 as pb
 _FIELD = "resume_token"
 _DIGITS = 12
 """Hexadecimal digits that tell installations, and filters, apart."""
+_OF_FIRST_RELEASE = re.compile(r"r[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,13 @@ class Tokens:
         """Where the request's token stands.
 
         Raises `InvalidArgumentError` when it is no token, or of other filters; `OutOfRangeError` when it is of another
-        installation's database.
+        installation's database, or from the first release, which did not say of which.
         """
         token = request.resume_token
         try:
             text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+            if _OF_FIRST_RELEASE.fullmatch(text):
+                raise too_old()
             installation, filters, revision, base = text.split(".")
             position = Position(int(revision), int(base))
         except ValueError:  # not ASCII, not base64, or not what `encode` writes
