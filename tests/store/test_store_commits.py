@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -145,6 +146,27 @@ async def test_a_request_is_answered_once(store: Store, other: Store) -> None:
         with pytest.raises(DuplicateError) as refused:
             await tx.remember(known)
     assert refused.value.constraint == "answer"
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_an_answer_that_stands_no_more_is_written_over(store: Store, clock: FakeClock, together: bool) -> None:
+    """It need not have been trimmed; it may be from before, or of the same group of transactions."""
+    first = Answer(scope="s", request_id="k", digest=b"1", response=b"one", created_at=clock.now)
+    second = replace(first, digest=b"2", response=b"two", created_at=clock.now + 100)
+
+    async def remember(answer: Answer) -> None:
+        async with store.write(actor="test") as tx:
+            await tx.remember(answer, ttl_s=100)
+
+    if together:
+        await asyncio.gather(remember(first), remember(second))
+    else:
+        await remember(first)
+        with pytest.raises(DuplicateError):
+            await remember(replace(second, created_at=second.created_at - 1))
+        await remember(second)
+    async with store.write(actor="test") as tx:
+        assert await tx.recall("s", "k") == second
 
 
 async def test_answers_are_forgotten_after_their_time(store: Store, clock: FakeClock) -> None:

@@ -40,6 +40,7 @@ def _upsert(table: Table) -> dict[str, Executable]:
     return {"sqlite": statement(sqlite), "postgresql": statement(postgresql)}
 
 
+_UPSERT_ANSWER = _upsert(answers)  # over one that is too old to stand
 _UPSERT_LEASE = _upsert(leases)
 _UPSERT_USAGE = _upsert(usage_intervals)
 
@@ -64,7 +65,8 @@ async def flush(connection: AsyncConnection, pending: Pending, *, revision: int,
     rows = [asdict(change) | {"at": at} for change in feed]
     await _write(connection, insert(changes), rows)
     await _write(connection, insert(events), [asdict(event) for event in pending.events])
-    await _write(connection, insert(answers), [asdict(answer) for answer in pending.answers.values()])
+    answered = [asdict(answer) for answer in pending.answers.values()]
+    await _write(connection, _UPSERT_ANSWER[connection.dialect.name], answered)
     await _write_leases(connection, pending.leases)
     used = [asdict(interval) for interval in pending.usage.values()]
     await _write(connection, _UPSERT_USAGE[connection.dialect.name], used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
@@ -220,9 +221,13 @@ class Transaction:
             return None
         return Answer(**rows[0])
 
-    async def remember(self, answer: Answer) -> None:
-        """Keep the first answer to a request id. Raises ``DuplicateError("answer")`` when there is one."""
-        if await self.recall(answer.scope, answer.request_id) is not None:
+    async def remember(self, answer: Answer, *, ttl_s: float = math.inf) -> None:
+        """Keep the first answer to a request id, in the place of one that was older than ``ttl_s`` seconds by then.
+
+        Raises ``DuplicateError("answer")`` when there is one that still stands.
+        """
+        prior = await self.recall(answer.scope, answer.request_id)
+        if prior is not None and answer.created_at - prior.created_at < ttl_s:
             raise DuplicateError("answer")
         self.pending.answers[answer.scope, answer.request_id] = answer
 

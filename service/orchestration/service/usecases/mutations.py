@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 
 from orchestration.service.errors import AlreadyExistsError, ConflictError
 from orchestration.service.ids import etag
-from orchestration.store.errors import DuplicateError
 from orchestration.store.records import Answer
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
@@ -58,28 +57,13 @@ class Mutations:
 
         Raises `AlreadyExistsError` (REQUEST_ID_REUSED) when the id was used with another request.
         """
-        try:
-            return await self._attempt(method, request, response_type, work)
-        except DuplicateError as error:
-            if error.constraint != "answer":
-                raise
-            # The same id was answered by another process between our look and our commit: its answer stands.
-            return await self._attempt(method, request, response_type, work)
-
-    async def _attempt(
-        self,
-        method: str,
-        request: MutationRequest,
-        response_type: type[ResponseT],
-        work: Callable[[Transaction], Awaitable[ResponseT]],
-    ) -> ResponseT:
         key, scope = request.request_id, scope_of(method, request)
         async with self._store.write(actor=ACTOR) as tx:
             if not key:
                 return await work(tx)
             digest = _digest(request)
-            prior = await tx.recall(scope, key)
-            if prior is not None and self._clock() - prior.created_at < ANSWER_TTL_S:
+            prior = await self._recall(tx, scope, key) or await self._recall_unscoped(tx, method, key, digest)
+            if prior is not None:
                 return _first_answer(prior, digest, response_type)
             response = await work(tx)
             answer = Answer(
@@ -89,8 +73,21 @@ class Mutations:
                 response=response.SerializeToString(),
                 created_at=self._clock(),
             )
-            await tx.remember(answer)
+            await tx.remember(answer, ttl_s=ANSWER_TTL_S)
             return response
+
+    async def _recall(self, tx: Transaction, scope: str, key: str) -> Answer | None:
+        """The answer, unless it is too old to stand: it may still lie there, until it is trimmed."""
+        prior = await tx.recall(scope, key)
+        return prior if prior is not None and self._clock() - prior.created_at < ANSWER_TTL_S else None
+
+    async def _recall_unscoped(self, tx: Transaction, method: str, key: str, digest: bytes) -> Answer | None:
+        """What the first release answered to the very same request; it told no tenants apart.
+
+        Another tenant's answer by the same id has another digest, since its request names that tenant.
+        """
+        prior = await self._recall(tx, method, key)
+        return prior if prior is not None and prior.digest == digest else None
 
 
 def scope_of(method: str, request: MutationRequest) -> str:
