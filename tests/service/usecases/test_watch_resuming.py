@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import update
 
 from orchestration.service.errors import InvalidArgumentError, OrchestrationError, OutOfRangeError
+from orchestration.service.usecases import watch_log
 from orchestration.service.usecases.views import deployment_view
 from orchestration.service.usecases.watch_log import WatchLog
 from orchestration.service.usecases.watches import WatchUseCase
@@ -402,3 +403,156 @@ async def test_one_that_was_told_before_a_break_and_goes_just_after_it_is_told_t
         await purge(store, one)
         gone = await anext(stream)
     assert (gone.type, gone.deployment.deployment_id) == (Kind.DELETED, one.id)
+
+
+async def label(store: Store, *deployments: Deployment, **labels: str) -> None:
+    async with store.write(actor="test") as tx:
+        for each in deployments:
+            current = await tx.get(Deployment, each.id)
+            assert current is not None
+            await tx.update(replace(current, labels=labels))
+
+
+async def touch(store: Store, *deployments: Deployment) -> None:
+    """Change nothing that anybody can see."""
+    async with store.write(actor="test") as tx:
+        for each in deployments:
+            current = await tx.get(Deployment, each.id)
+            assert current is not None
+            await tx.update(replace(current, observed_status=str(random.random())))
+
+
+async def synced(stream: AsyncIterator[pb.WatchDeploymentsResponse]) -> pb.WatchDeploymentsResponse:
+    """The end of a snapshot."""
+    async for message in stream:
+        if message.type == Kind.SYNCED:
+            return message
+    raise AssertionError("the stream ended")
+
+
+async def test_what_another_gateway_told_is_told_again_when_it_is_not_so_any_more(store: Store, tmp_path: Path) -> None:
+    """The gateway that goes on with the watch has told somebody else the same state before, and missed the other."""
+    one, watches = await make(store), WatchUseCase(store)
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(pb.WatchDeploymentsRequest())) as stalled:
+        await synced(stalled)
+        async with await Store.open(sqlite_url(tmp_path / "store.db")) as other:
+            await label(other, one, a="b")
+            token = await token_of(other)
+            await label(other, one)
+        await store.follower.catch_up()
+        assert await resumed(watches, token, 1) == [(Kind.MODIFIED, one.id)]
+
+
+async def test_nothing_is_told_as_it_was_before_what_another_gateway_told(store: Store, tmp_path: Path) -> None:
+    first, second = await make(store), await make(store)
+    async with (
+        asyncio.timeout(10),
+        await Store.open(sqlite_url(tmp_path / "store.db")) as behind,
+        aclosing(WatchUseCase(store).watch_deployments(pb.WatchDeploymentsRequest())) as stream,
+    ):
+        assert (await anext(stream)).deployment.deployment_id == first.id
+        await label(store, second, number="1")
+        await behind.follower.catch_up()
+        await label(store, second, number="2")
+        assert dict((await anext(stream)).deployment.labels) == {"number": "2"}
+        token = (await synced(stream)).resume_token
+        request = pb.WatchDeploymentsRequest(resume_token=token)
+        async with aclosing(WatchUseCase(behind).watch_deployments(request)) as going_on:
+            assert dict((await anext(going_on)).deployment.labels) == {"number": "2"}
+
+
+async def test_one_that_changes_again_while_the_feed_is_read_is_told_with_what_was_missed(store: Store) -> None:
+    """Else it would be told later, as one that had been told."""
+    log, start = WatchLog(store.index), store.index.revision
+    one, gone = await make(store), await make(store)
+    missed, upto = store.index.changes_after(start, {Deployment.kind}), store.index.revision
+    assert missed is not None
+    await label(store, one, a="b")
+    await purge(store, gone)
+    news, reached = log.missed(missed, upto)
+    assert reached == upto
+    assert [(each.deployment_id, each.revision <= upto, each.gone) for each in news] == [
+        (one.id, True, False),
+        (gone.id, True, False),
+    ]
+    later = log.after(upto)
+    assert later is not None
+    assert [(each.deployment_id, each.gone) for each in later] == [(one.id, False), (gone.id, True)]
+
+
+async def test_a_replica_that_an_older_version_removed_ends_a_watch_but_not_those_to_come(
+    store: Store, tmp_path: Path
+) -> None:
+    """Such a version does not write which deployment the replica was of."""
+    owner, watches = await make(store), WatchUseCase(store)
+    async with store.write(actor="test") as tx:
+        gone = await tx.insert(replica(owner.id))
+    trigger = "CREATE TRIGGER older AFTER INSERT ON changes BEGIN UPDATE changes SET parent = '' WHERE id = NEW.id; END"
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute(trigger)
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(pb.WatchDeploymentsRequest())) as stream:
+        await synced(stream)
+        async with await Store.open(sqlite_url(tmp_path / "store.db")) as older, older.write(actor="test") as tx:
+            await tx.delete(gone)
+        await store.follower.catch_up()
+        with pytest.raises(OutOfRangeError) as caught:
+            await anext(stream)
+        assert caught.value.reason == "RESUME_TOKEN_TOO_OLD"
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(pb.WatchDeploymentsRequest())) as stream:
+        await synced(stream)
+        await label(store, owner, a="b")
+        assert dict((await anext(stream)).deployment.labels) == {"a": "b"}
+
+
+class Looks:
+    """Counts how often a deployment is looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(watch_log, "deployment_view", self._look)
+
+    def _look(self, *args: Any) -> pb.Deployment:
+        self.count += 1
+        return deployment_view(*args)
+
+
+async def test_many_changes_at_once_are_not_looked_at_in_one_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And yet nobody is told of those that cannot be seen."""
+    monkeypatch.setattr(watch_log, "_MAX_LOOKS", 5)
+    looks = Looks(monkeypatch)
+    many = [await make(store) for _ in range(20)]
+    log = WatchLog(store.index)
+    with log.watching():
+        for each in many:
+            log.view(each.id)
+        start, looks.count = log.revision, 0
+        await touch(store, *many)
+        assert len(log.after(start) or ()) == 20
+        assert looks.count == 0
+    request = pb.WatchDeploymentsRequest()
+    async with asyncio.timeout(10), aclosing(WatchUseCase(store).watch_deployments(request)) as stream:
+        await synced(stream)
+        await touch(store, *many)
+        await label(store, many[7], a="b")
+        assert (await anext(stream)).deployment.deployment_id == many[7].id
+        following = asyncio.ensure_future(anext(stream))
+        await touch(store, *many)
+        await label(store, many[3], a="b")
+        assert (await following).deployment.deployment_id == many[3].id
+
+
+async def test_after_a_pause_nothing_is_looked_at_but_what_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(monkeypatch)
+    many = [await make(store, org_id="acme") for _ in range(20)]
+    watches = WatchUseCase(store)
+    request = pb.WatchDeploymentsRequest()
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(request)) as stream:
+        await synced(stream)
+    looks.count = 0
+    await touch(store, *many)
+    await make(store, org_id="zeta")
+    async with asyncio.timeout(10), aclosing(watches.watch_deployments(pb.WatchDeploymentsRequest(org_id="zeta"))) as s:
+        await synced(s)
+    assert looks.count == 1

@@ -24,6 +24,10 @@ class Position:
     """Every deployment whose last visible change is not later than this one."""
     base: int
     """Everything up to here, without exception: a deployment made later may not have been told yet."""
+    log: str = ""
+    """Id of the log that told everything up to here, and so knows what was told; empty: the change feed told some."""
+    seen: int = 0
+    """No deployment was told as it was after this revision."""
 
 
 class Tokens:
@@ -35,6 +39,7 @@ class Tokens:
     def encode(self, position: Position, request: pb.WatchDeploymentsRequest) -> str:
         """The token with which the same watch goes on from there."""
         text = f"{self._installation}.{_filters(request)}.{position.revision}.{position.base}"
+        text = f"{text}.{position.seen}.{position.log}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def decode(self, request: pb.WatchDeploymentsRequest) -> Position:
@@ -48,8 +53,8 @@ class Tokens:
             text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
             if _OF_FIRST_RELEASE.fullmatch(text):
                 raise too_old()
-            installation, filters, revision, base = text.split(".")
-            position = Position(int(revision), int(base))
+            installation, filters, revision, base, seen, log = text.split(".")
+            position = Position(int(revision), int(base), log, int(seen))
         except ValueError:  # not ASCII, not base64, or not what `encode` writes
             raise InvalidArgumentError(Violation(_FIELD, "is no resume token of this server")) from None
         if installation != self._installation:

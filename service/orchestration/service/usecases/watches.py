@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import pairwise
 
 from orchestration.service.usecases.watch_log import KINDS, Sighting, UnknownParentError, View, WatchLog
@@ -41,16 +42,17 @@ class WatchUseCase:
         A deployment told as MODIFIED is one that the caller knows. Where a watch broke in the midst of many changes,
         one that is told as ADDED may be known, and one that is told as DELETED may never have been told.
         """
-        watch = _Watch(self._store, self._log, self._tokens, request)
-        if request.resume_token:
-            watch.position = self._tokens.decode(request)
-        else:
-            async with aclosing(watch.snapshot()) as snapshot:
-                async for message in snapshot:
+        with self._log.watching():
+            watch = _Watch(self._store, self._log, self._tokens, request)
+            if request.resume_token:
+                await watch.resume()
+            else:
+                async with aclosing(watch.snapshot()) as snapshot:
+                    async for message in snapshot:
+                        yield message
+            async with aclosing(watch.changes()) as changes:
+                async for message in changes:
                     yield message
-        async with aclosing(watch.changes()) as changes:
-            async for message in changes:
-                yield message
 
 
 class _Watch:
@@ -66,6 +68,13 @@ class _Watch:
         """Digests of deployments that were told as they were after a change whose turn has not come yet."""
         self.position = Position(0, 0)
 
+    async def resume(self) -> None:
+        """Stand where the token does, and be no less far than who gave it out: nothing is told as it was before."""
+        self.position = self._tokens.decode(self._request)
+        seen = self.position.seen
+        if seen > self._index.revision and await self._store.changes_after(seen, KINDS) is None:
+            raise foreign()
+
     async def snapshot(self) -> AsyncGenerator[pb.WatchDeploymentsResponse, None]:
         """What matches now, and SYNCED."""
         revision = self._index.revision
@@ -77,9 +86,12 @@ class _Watch:
                 yield pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.ADDED, deployment=view.message)
             if number % _PAUSE_EVERY == 0:
                 await asyncio.sleep(0)
-        self.position = Position(revision, revision)
-        token = self._tokens.encode(self.position, self._request)
+        self.position = Position(revision, revision, self._log.id)
+        token = self._token(self.position)
         yield pb.WatchDeploymentsResponse(type=pb.WatchDeploymentsResponse.SYNCED, resume_token=token)
+
+    def _token(self, position: Position) -> str:
+        return self._tokens.encode(replace(position, seen=self._index.revision), self._request)
 
     def _selected(self) -> list[str]:
         request = self._request
@@ -102,32 +114,40 @@ class _Watch:
         """What changed after the position, and then what changes, for ever."""
         bell = self._index.bell(kinds=KINDS)
         while True:
-            news, reached = self._log.after(self.position.revision), self._log.revision
-            if news is None:
-                news, reached = await self._missed()
+            news, end = await self._news()
             told = [sighting for sighting in news if self._concerns(sighting)]
-            places = _places([sighting.revision for sighting in told], self.position, reached)
+            places = _places([sighting.revision for sighting in told], self.position, end)
             for number, (sighting, place) in enumerate(zip(told, places, strict=True), 1):
                 message = self._message(sighting)
                 if message is not None:
-                    message.resume_token = self._tokens.encode(place, self._request)
+                    message.resume_token = self._token(place)
                     yield message
                 if number % _PAUSE_EVERY == 0:
                     await asyncio.sleep(0)
-            self.position = Position(reached, reached)
-            if reached == self._index.revision:
+            self.position = end
+            if end.revision == self._index.revision:
                 await bell.wait()
 
-    async def _missed(self) -> tuple[list[Sighting], int]:
-        """What the log does not reach back to, and up to which revision that tells."""
+    async def _news(self) -> tuple[list[Sighting], Position]:
+        """What changed after the position, and where the caller stands when all of it is told."""
+        if self.position.log == self._log.id:
+            news, reached = self._log.after(self.position.revision), self._log.revision
+            if news is not None:
+                return news, Position(reached, reached, self._log.id)
+        return await self._missed()
+
+    async def _missed(self) -> tuple[list[Sighting], Position]:
+        """The same from the change feed, for a caller that another log told, or that is behind what the log keeps."""
+        self.position = replace(self.position, log="")  # the log may hold for unchanged what has to be told here
         revision = self.position.revision
         found = await self._store.changes_after(revision, KINDS)
         if found is None:
             raise too_old() if revision <= self._index.revision else foreign()
         try:
-            return self._log.missed(*found)
+            news, reached = self._log.missed(*found)
         except UnknownParentError:
             raise too_old() from None
+        return news, Position(reached, reached, self._log.id if reached == self._log.revision else "")
 
     def _concerns(self, sighting: Sighting) -> bool:
         """Whether the caller has to hear of it: not of what came and went since."""
@@ -136,7 +156,8 @@ class _Watch:
 
     def _message(self, sighting: Sighting) -> pb.WatchDeploymentsResponse | None:
         """What is told of a change; None when the caller knows it already, or has not to know any more."""
-        told = self._ahead.pop(sighting.deployment_id, None)
+        known = sighting.was if sighting.before <= self.position.revision else b""
+        told = self._ahead.pop(sighting.deployment_id, known or None)
         new = sighting.created_revision > self.position.base
         if sighting.gone:
             gone = pb.Deployment(deployment_id=sighting.deployment_id)
@@ -153,12 +174,12 @@ class _Watch:
         return pb.WatchDeploymentsResponse(type=kind, deployment=view.message)
 
 
-def _places(revisions: Sequence[int], position: Position, reached: int) -> list[Position]:
+def _places(revisions: Sequence[int], position: Position, end: Position) -> list[Position]:
     """The place to go on from after each message; `revisions` are those of the messages, in their order."""
     places: list[Position] = []
     told = position.revision
     for revision, following in pairwise(revisions):
         # Several may have gone at one revision: only after the last of them nothing of it is left to tell.
         told = revision if following > revision else told
-        places.append(Position(told, position.base))
-    return [*places, Position(reached, reached)][: len(revisions)]
+        places.append(replace(position, revision=told))
+    return [*places, end][: len(revisions)]
