@@ -49,7 +49,7 @@ async def test_an_answer_that_is_too_old_does_not_count_and_says_why() -> None:
     await offers.refresh()
     uptime.now += 700
     assert offers.unknown_reason("cloud") == (
-        "provider cloud has not told what it offers for 700 s: the market is closed"
+        "provider cloud has not told what it offers for more than 600 s: the market is closed"
     )
     provider.unreachable = ""
     await offers.refresh()

@@ -14,6 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+PROVIDER_CLOSED = "PROVIDER_CLOSED"
+"""Reason of a provider that is closed: this process ends, and the next one goes on."""
+
 
 class InstanceState(StrEnum):
     """What the provider knows of an instance; whether the engine in it answers is asked at its health path."""

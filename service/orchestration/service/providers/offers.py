@@ -69,9 +69,9 @@ class Offers:
         why = f": {listing.error}" if listing.error else ""
         if not listing.asked_at:
             return f"provider {provider} has not told yet what it offers{why}"
-        age = self._monotonic() - listing.heard_at
-        if age > self._max_age_s:
-            return f"provider {provider} has not told what it offers for {age:.0f} s{why}"
+        if self._monotonic() - listing.heard_at > self._max_age_s:
+            # Not for how long: everyone who waits writes this down, and again whenever it differs.
+            return f"provider {provider} has not told what it offers for more than {self._max_age_s:g} s{why}"
         return ""
 
     def refresh_soon(self) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 
 from orchestration.service.errors import InvalidArgumentError, StartError, Violation
 from orchestration.service.providers.base import Provider, ProviderContext
+from orchestration.service.providers.bounded import BoundedProvider, CallLimits
 from orchestration.service.providers.offers import INTERVAL_S, MAX_AGE_S, Offers
 from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
 
@@ -31,8 +32,12 @@ class ProviderRegistry:
         offers_interval_s: float = INTERVAL_S,
         offers_max_age_s: float = MAX_AGE_S,
         clock: Callable[[], float] = time.time,
+        limits: CallLimits | None = None,
     ) -> None:
-        self._providers = dict(sorted(providers.items()))
+        self._providers: dict[str, Provider] = {
+            name: item if isinstance(item, UnconfiguredProvider) else BoundedProvider(item, limits)
+            for name, item in sorted(providers.items())
+        }
         usable = [provider for name, provider in self._providers.items() if not self.unavailable_reason(name)]
         self.offers = Offers(usable, interval_s=offers_interval_s, max_age_s=offers_max_age_s, clock=clock)
         self._asking: asyncio.Task[None] | None = None

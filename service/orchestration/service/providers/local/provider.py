@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from orchestration.service.providers.base import (
+    PROVIDER_CLOSED,
     Capabilities,
     Instance,
     InstanceSpec,
@@ -233,7 +234,7 @@ class LocalProvider:
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
         if self._closed:
-            raise ProviderError("PROVIDER_CLOSED", f"provider {self.name} is closed", retryable=False)
+            raise ProviderError(PROVIDER_CLOSED, f"provider {self.name} is closed", retryable=False)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
 
