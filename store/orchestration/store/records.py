@@ -256,6 +256,8 @@ class Replica(Record):
     placed_at: float = 0.0
     started_at: float = 0.0
     ready_at: float = 0.0
+    waits_since: float = 0.0
+    """Since when it has looked for a place and an instance without a break; 0.0: it does not, or has not begun to."""
     state_changed_at: float = 0.0
 
 

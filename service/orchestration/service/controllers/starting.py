@@ -8,32 +8,32 @@ from typing import Any
 from orchestration.service.clock import bounded
 from orchestration.service.controllers.choosing import Chooser
 from orchestration.service.controllers.transitions import UNPLACED, Transitions
+from orchestration.service.controllers.waiting import Waits
 from orchestration.service.domain import gpu
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.domain.placement import Candidate
 from orchestration.service.domain.refusals import EPSILON
 from orchestration.service.engines.artifacts import plain
-from orchestration.service.engines.base import EnginePlan
+from orchestration.service.engines.base import EngineConfigurationError, EnginePlan
 from orchestration.service.engines.local_command import resolve_local_command
 from orchestration.service.providers.base import (
+    PROVIDER_CLOSED,
     CapacityError,
     Instance,
     InstanceConflictError,
-    InstanceRejectedError,
     InstanceSpec,
     ProviderError,
 )
+from orchestration.service.providers.bounded import ProviderBusyError
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.service.usecases.pool_views import PoolViews
-from orchestration.store.records import Deployment, Pool, Replica, ReplicaState
+from orchestration.store.records import Deployment, Pool, PoolState, Replica, ReplicaState
 from orchestration.store.transaction import Transaction
 
 WAIT_FOR_ROOM_S = 15.0
 """How long a replica without a place waits when nothing that it waits for is heard of."""
 TOO_EXPENSIVE = "PRICE_CAP_EXCEEDED"
-WAIT_FOR_PROVIDER_S = 10.0
-"""Longest pause between two questions to a provider that cannot do now what it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,8 @@ class Starter:
         self._views = views
         self._providers = providers
         self._owner = owner
-        self._backoff = backoff
-        self._refused: dict[str, int] = {}
-        """Refusals in a row by replica."""
-        self._chooser = Chooser(views)
+        self._waiting = Waits(transitions.clock, backoff)
+        self._chooser = Chooser(views, transitions.clock)
 
     async def place(self, replica: Replica, deployment: Deployment) -> Replica:
         """Reserve a place and write down the instance's name; without a place the row says why."""
@@ -108,7 +106,7 @@ class Starter:
 
     def forget(self, replica_id: str) -> None:
         """Drop what is remembered of a replica that is gone."""
-        self._refused.pop(replica_id, None)
+        self._waiting.forget(replica_id)
         self._chooser.forget(replica_id)
 
     async def _waits(self, tx: Transaction, replica: Replica, best: Candidate) -> Replica:
@@ -129,21 +127,30 @@ class Starter:
         pool = self._views.pool(replica.pool_id)
         if pool is None:
             return Rejected("POOL_NOT_FOUND", f"pool {replica.pool_id!r} does not exist any more")
-        plan = engine_plan(deployment)
+        pause = self._waiting.pause(replica)
+        if pause:  # whatever woke the replica: the provider is not to be asked yet
+            return 0.0 if await self._leave(replica, deployment, pool) else self._waiting.next_look(replica)
+        asked_at = self._transitions.clock()
         try:
+            plan = engine_plan(deployment)
             provider = self._providers.get(replica.provider)
             self._transitions.check(deployment.id)
             instance = await provider.create(self._spec(replica, deployment, pool, plan))
-        except InstanceRejectedError as error:
-            return Rejected(error.reason, error.message)
+        except EngineConfigurationError as error:  # accepted once, by another version
+            return Rejected("ENGINE_CONFIGURATION_INVALID", str(error))
         except InstanceConflictError as error:
             return Rejected(error.reason, error.message, for_good=False)
         except CapacityError as error:
             return await self._release(replica, error)
         except ProviderError as error:
-            await self._tell(replica, error)
-            # Nothing tells when the provider is well again: it is asked often enough that little time is lost.
-            return error.retry_after_s or min(WAIT_FOR_PROVIDER_S, self._wait(replica))
+            if not error.retryable and error.reason != PROVIDER_CLOSED:
+                return Rejected(error.reason, error.message)
+            self._waiting.unanswered(replica, asked_at, error.retry_after_s)
+            if await self._leave(replica, deployment, pool):
+                return 0.0
+            if not isinstance(error, ProviderBusyError):  # it was not asked
+                await self._tell(replica, error)
+            return self._waiting.next_look(replica)
         outcome = await self._started(replica, instance, plan)
         if isinstance(outcome, Rejected):
             self._chooser.refused(replica)
@@ -161,29 +168,57 @@ class Starter:
         fields = {"reason": error.reason, "message": error.message}
         await self._transitions.change(replica, "REPLICA_WAITING", text, kind="WARNING", **fields)
 
-    def _wait(self, replica: Replica) -> float:
-        self._refused[replica.id] = self._refused.get(replica.id, 0) + 1
-        return max(0.1, self._backoff.delay(self._refused[replica.id]))
+    async def _leave(self, replica: Replica, deployment: Deployment, pool: Pool) -> bool:
+        """Give back a place whose provider cannot be asked, for one elsewhere or if the pool takes nothing any more.
+
+        The instance is not there as far as can be told. Its name is never asked for again: should it appear, it is
+        reaped.
+        """
+        if pool.state is PoolState.ACTIVE and pool.enabled:
+            if self._waiting.patience(replica):
+                return False
+            async with self._transitions.place(deployment.id) as tx:
+                if not await self._chooser.elsewhere(tx, deployment, replica):
+                    return False
+        if await self._is_there(replica):
+            return False
+        self._chooser.away(replica)
+        reason, why = replica.reason or "PROVIDER_UNAVAILABLE", replica.message or f"{replica.provider} does not answer"
+        await self._give_back(replica, reason, f"leaves pool {pool.name!r}: {why}")
+        return True
+
+    async def _is_there(self, replica: Replica) -> bool:
+        try:
+            return await self._providers.get(replica.provider).describe(replica.instance_name) is not None
+        except ProviderError:
+            return False  # one that answers nothing is what is left
 
     async def _release(self, replica: Replica, error: CapacityError) -> float:
         """Give the place back: the provider has less room than the rows say. Nothing ran, so it was no attempt."""
-        delay = self._wait(replica)
+        delay = self._waiting.refused(replica)
         self._chooser.refused(replica)
         self._providers.offers.refresh_soon()
+        text = f"has no place: {error.message}"
+        retry_at = self._transitions.clock() + delay
+        await self._give_back(replica, error.reason, text, message=error.message, retry_at=retry_at)
+        return delay
+
+    async def _give_back(
+        self, replica: Replica, reason: str, text: str, *, message: str = "", retry_at: float = 0.0
+    ) -> None:
         await self._transitions.change(
             replica,
             "REPLICA_WAITING",
-            f"has no place: {error.message}",
+            text,
             kind="WARNING",
             state=ReplicaState.PENDING,
-            reason=error.reason,
-            message=error.message,
+            reason=reason,
+            message=message or text,
             attempt=replica.attempt - 1,
             restarts=max(0, replica.restarts - 1),
             **UNPLACED,
-            retry_at=self._transitions.clock() + delay,
+            retry_at=retry_at,
         )
-        return delay
 
     async def _started(self, replica: Replica, instance: Instance, plan: EnginePlan) -> Replica | Rejected:
         """Note the instance and what it really costs, from now on billed; an instance over the cap is not kept."""

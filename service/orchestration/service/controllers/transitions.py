@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.usecases.usage import delete_replica, write_replica
-from orchestration.store.records import Replica
+from orchestration.store.records import Replica, ReplicaState
 from orchestration.store.transaction import Transaction
 
 ACTOR = "replica-controller"
@@ -47,6 +47,8 @@ class Transitions:
         """The same within a transaction that is open already."""
         if "state" in fields and fields["state"] is not replica.state:
             fields["state_changed_at"] = self.clock()
+        waits = fields.get("state", replica.state) in {ReplicaState.PENDING, ReplicaState.PROVISIONING}
+        fields["waits_since"] = (replica.waits_since or self.clock()) if waits else 0.0
         changed = await write_replica(tx, replica, replace(replica, **fields), self.clock())
         tx.event(
             kind="deployment",

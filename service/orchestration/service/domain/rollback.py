@@ -68,8 +68,8 @@ def failure(
 ) -> Failure | None:
     """Why the generation under way is to be rolled back; None when it is not.
 
-    A replica of it was given up, or waits for a place for longer than `deadline_s`; waiting counts from `since` at the
-    earliest. An engine that is merely slow is bounded by its startup timeout and attempts.
+    A replica of it was given up, or waits for an instance for longer than `deadline_s`; waiting counts from `since` at
+    the earliest. An engine that is merely slow is bounded by its startup timeout and attempts.
     """
     if deployment.desired is DesiredState.STOPPED or not can_roll_back(deployment):
         return None
@@ -80,7 +80,8 @@ def failure(
     for replica in current:
         waited = now - max(_waits_since(replica), since)
         if _waits(replica) and waited >= deadline_s:
-            text = f"replica {replica.ordinal} found no place for {waited:.0f} s: {replica.message}"
+            what = "found no place" if replica.state is ReplicaState.PENDING else "could not be started"
+            text = f"replica {replica.ordinal} {what} for {waited:.0f} s: {replica.message}"
             return Failure(replica, "PROGRESS_DEADLINE_EXCEEDED", text)
     return None
 
@@ -88,7 +89,7 @@ def failure(
 def next_look_s(
     deployment: Deployment, replicas: Sequence[Replica], now: float, deadline_s: float, since: float = 0.0
 ) -> float | None:
-    """Seconds until a replica that waits for a place has waited too long; None when none can."""
+    """Seconds until a replica that waits for an instance has waited too long; None when none can."""
     if deployment.desired is DesiredState.STOPPED or not can_roll_back(deployment):
         return None
     waiting = [item for item in replicas if item.generation == deployment.generation and _waits(item)]
@@ -96,12 +97,14 @@ def next_look_s(
 
 
 def _waits(replica: Replica) -> bool:
-    """Whether placement has looked for a place for it, and found none."""
-    return replica.state is ReplicaState.PENDING and replica.reason != ""
+    """Whether placement has looked for a place for it and found none, or its provider cannot start it there."""
+    return replica.state in {ReplicaState.PENDING, ReplicaState.PROVISIONING} and replica.reason != ""
 
 
 def _waits_since(replica: Replica) -> float:
-    """A place that was given back at once, since the provider had no room, was no end of the wait."""
+    """A place that was given back, since the provider had no room or did not answer, was no end of the wait."""
+    if replica.waits_since:
+        return replica.waits_since
     return replica.state_changed_at if replica.attempt else replica.created_at
 
 

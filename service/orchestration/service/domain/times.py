@@ -6,7 +6,7 @@ from orchestration.store.records import Replica
 
 TOLERANCE_S = 60.0
 """Clocks of several gateways may differ by so much, and nothing is made of it."""
-_PAST = ("state_changed_at", "placed_at", "started_at", "ready_at", "billed_from")
+_PAST = ("state_changed_at", "waits_since", "placed_at", "started_at", "ready_at", "billed_from")
 """Times of what has happened."""
 
 

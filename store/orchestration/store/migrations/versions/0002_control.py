@@ -24,7 +24,7 @@ def upgrade() -> None:
     _add("deployments", sa.Text(), "", "requested_engine", "requested_inference_model")
     _add("deployments", sa.JSON(), "{}", "stable_template")
     _add("replicas", sa.Text(), "", "resource_id", "pricing_model", "models_path", "served_model")
-    _add("replicas", DOUBLE, "0", "billed_from", "startup_timeout_s")
+    _add("replicas", DOUBLE, "0", "billed_from", "startup_timeout_s", "waits_since")
     _add("nodes", sa.Text(), "", "region")
     _add("changes", sa.Text(), "", "parent")
     _add("changes", sa.JSON(), "{}", "traits")
