@@ -132,7 +132,7 @@ class Plane:
             reached=self._points.reach,
         )
         self._calls = calls
-        providers = ProviderRegistry({PROVIDER: provider})
+        providers = ProviderRegistry({PROVIDER: provider}, clock=clock)
         self._stack.push_async_callback(providers.close)
         await providers.start()
         self._logs = LogStore(

@@ -111,7 +111,7 @@ async def running_cluster(folder: Path, *, interval_s: float) -> AsyncGenerator[
         url = f"sqlite+aiosqlite:///{folder}/test.db"
         store = await stack.enter_async_context(await Store.open(url, clock=clock))
         provider = NodeProvider()
-        providers = ProviderRegistry({"fake": provider})
+        providers = ProviderRegistry({"fake": provider}, clock=clock)
         await providers.start()
         stack.push_async_callback(providers.close)
         logs = LogStore(folder / "logs")

@@ -98,6 +98,7 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
         settings.data_dir,
         store.installation_id,
         given,
+        clock=clock,
         offers_interval_s=settings.offers_interval_s,
         offers_max_age_s=settings.offers_max_age_s,
         clock=clock,

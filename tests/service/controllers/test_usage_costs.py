@@ -147,7 +147,8 @@ async def test_what_costs_nothing_keeps_its_cached_view(parts: Placing, market: 
     (replica,) = await add_deployment(parts.store, "p")
     row = await parts.start(replica)
     deployment = parts.deployment(row.deployment_id)
-    assert deployment_view(deployment, [row]) is deployment_view(deployment, [row])
+    view = deployment_view(deployment, [row], clock=parts.clock)
+    assert deployment_view(deployment, [row], clock=parts.clock) is view
     assert deployment.desired is DesiredState.RUNNING
 
 

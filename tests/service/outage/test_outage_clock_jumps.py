@@ -171,3 +171,18 @@ async def test_a_clock_that_was_set_back_while_the_gateway_was_away(tmp_path: Pa
         await eventually(tried_again, within_s=60, why=lambda: "the pause lasts as long as the clock was set back")
         await eventually(lost, within_s=30, why=lambda: "a silent node is held to be heard of in the future")
         await stopped(api, failing)
+
+
+async def test_what_runs_is_billed_by_the_gateway_s_own_time(tmp_path: Path, wall: WallClock) -> None:
+    wall.off_s = HOUR_S
+    async with running_gateway(tmp_path / "data", local_price_per_hour=HOUR_S) as api:
+        running = await api.deploy(await api.make_pool())
+        await api.reach(running, "RUNNING")
+
+        async def billed() -> float:
+            return float((await api.status(running))["cost_so_far"])
+
+        assert 0.0 < await eventually(billed) < HOUR_S / 2
+        (listed,) = (await api.rest.ok("GET", "/deployment/deployments"))["deployments"]
+        assert 0.0 < listed["cost_so_far"] < HOUR_S / 2
+        await stopped(api, running)

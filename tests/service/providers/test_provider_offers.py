@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from orchestration.service.providers import offers as module
+from orchestration.service.providers import registry as registry_module
 from orchestration.service.providers.offers import Offers, rents
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
@@ -111,3 +114,20 @@ def test_only_those_that_rent_are_asked() -> None:
     assert not rents(replace(marketplace, kind="local"))
     registry = ProviderRegistry({"nosana": UnconfiguredProvider("nosana", marketplace)})
     assert registry.offers.of("nosana").resources == ()
+
+
+def clouded(_context: object) -> Cloud:
+    """A provider as an installed package makes it."""
+    return cloud()
+
+
+async def test_when_a_provider_was_asked_is_told_in_the_gateway_s_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was placed since is told by the rows, which are written in that time, whatever the wall clock says."""
+    entry = EntryPoint("cloud", f"{__name__}:clouded", registry_module.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda _self: clouded)
+    monkeypatch.setattr(registry_module, "entry_points", lambda **_: [entry])
+    registry = ProviderRegistry.discover(tmp_path, "test", {}, clock=FakeClock(1000.0))
+    await registry.offers.refresh()
+    assert registry.offers.of("cloud").asked_at == 1000.0

@@ -9,6 +9,8 @@ from orchestration.store.records import Deployment, Replica, ReplicaState
 from orchestration.v1 import model_deployments_pb2 as pb
 from tests.support import stores
 
+NOW = stores.FakeClock()
+
 
 def ready(deployment: Deployment, ordinal: int) -> Replica:
     return stores.replica(deployment.id, ordinal=ordinal, state=ReplicaState.READY, endpoint=f"http://e{ordinal}")
@@ -17,24 +19,24 @@ def ready(deployment: Deployment, ordinal: int) -> Replica:
 def test_the_same_records_have_the_same_view() -> None:
     deployment = stores.deployment("p", replicas=2)
     replicas = [ready(deployment, 0), ready(deployment, 1)]
-    assert deployment_view(deployment, replicas) is deployment_view(deployment, list(replicas))
+    assert deployment_view(deployment, replicas, clock=NOW) is deployment_view(deployment, list(replicas), clock=NOW)
 
 
 def test_any_other_record_makes_another_view() -> None:
     deployment = stores.deployment("p", replicas=2)
     one, two = ready(deployment, 0), ready(deployment, 1)
-    assert deployment_view(deployment, [one, two]).status == pb.Deployment.RUNNING
-    assert deployment_view(deployment, [one]).ready_replicas == 1
-    assert deployment_view(deployment, []).ready_replicas == 0
-    assert deployment_view(deployment, [one, replace(two, state=ReplicaState.FAILED)]).ready_replicas == 1
-    assert deployment_view(replace(deployment, replicas=3), [one, two]).replicas == 3
-    assert deployment_view(deployment, [one, two]).ready_replicas == 2
+    assert deployment_view(deployment, [one, two], clock=NOW).status == pb.Deployment.RUNNING
+    assert deployment_view(deployment, [one], clock=NOW).ready_replicas == 1
+    assert deployment_view(deployment, [], clock=NOW).ready_replicas == 0
+    assert deployment_view(deployment, [one, replace(two, state=ReplicaState.FAILED)], clock=NOW).ready_replicas == 1
+    assert deployment_view(replace(deployment, replicas=3), [one, two], clock=NOW).replicas == 3
+    assert deployment_view(deployment, [one, two], clock=NOW).ready_replicas == 2
 
 
 def test_a_revision_that_is_given_out_again_does_not_bring_the_old_view() -> None:
     deployment = stores.deployment("p", revision=7, model_version="rolled-back")
-    assert deployment_view(deployment, []).model_version == "rolled-back"
-    assert deployment_view(replace(deployment, model_version="kept"), []).model_version == "kept"
+    assert deployment_view(deployment, [], clock=NOW).model_version == "rolled-back"
+    assert deployment_view(replace(deployment, model_version="kept"), [], clock=NOW).model_version == "kept"
 
 
 def test_only_those_asked_for_last_are_kept() -> None:

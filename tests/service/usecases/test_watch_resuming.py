@@ -156,9 +156,9 @@ class World:
 
     def truth(self, filters: dict[str, str]) -> dict[str, bytes]:
         return {
-            found.id: deployment_view(found, self.store.index.find(Replica, deployment_id=found.id)).SerializeToString(
-                deterministic=True
-            )
+            found.id: deployment_view(
+                found, self.store.index.find(Replica, deployment_id=found.id), clock=self.store.clock
+            ).SerializeToString(deterministic=True)
             for found in self.store.index.find(Deployment, **filters)
         }
 
@@ -312,7 +312,7 @@ async def test_a_watch_that_nobody_reads_is_told_the_rest_from_the_database(
 
 
 async def test_what_is_gone_is_not_remembered_for_ever(store: Store) -> None:
-    log = WatchLog(store.index, max_gone=10)
+    log = WatchLog(store.index, store.clock, max_gone=10)
     start = log.revision
     await make(store, model_name="stays")
     for _ in range(12):

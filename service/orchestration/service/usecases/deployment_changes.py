@@ -85,7 +85,8 @@ class DeploymentChanges:
             text = f"generation {wanted.generation}: changed {', '.join(sorted(names))}"
             text += f"; {len(again)} replicas that were given up are tried again" if again else ""
             tx.event(kind="deployment", subject_id=wanted.id, reason="DEPLOYMENT_UPDATED", message=text)
-        return deployment_view(wanted, await tx.select(Replica, deployment_id=wanted.id))
+        replicas = await tx.select(Replica, deployment_id=wanted.id)
+        return deployment_view(wanted, replicas, clock=self._clock)
 
     async def _changed(
         self, tx: Transaction, current: Deployment, request: pb.UpdateDeploymentRequest, names: Collection[str]

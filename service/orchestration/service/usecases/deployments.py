@@ -129,7 +129,11 @@ class DeploymentUseCases:
     async def get_deployment(self, request: pb.GetDeploymentRequest) -> pb.Deployment:
         """One deployment with its replicas."""
         deployment = self.require(request.deployment_id)
-        return deployment_view(deployment, self._index.find(Replica, deployment_id=deployment.id))
+        return self._view(deployment)
+
+    def _view(self, deployment: Deployment) -> pb.Deployment:
+        replicas = self._index.find(Replica, deployment_id=deployment.id)
+        return deployment_view(deployment, replicas, clock=self._clock)
 
     def require(self, deployment_id: str) -> Deployment:
         """The deployment, from the index. Raises `NotFoundError`."""
@@ -148,7 +152,7 @@ class DeploymentUseCases:
         keep = self._has_status(request.status) if request.status else None
         found, total = self._index.page(Deployment, where=where, before=before, limit=size + 1, keep=keep)
         token = encode_token(found[size - 1].id, *query) if len(found) > size else ""
-        views = [deployment_view(item, self._index.find(Replica, deployment_id=item.id)) for item in found[:size]]
+        views = [self._view(item) for item in found[:size]]
         return pb.ListDeploymentsResponse(deployments=views, next_page_token=token, total_size=total)
 
     def _has_status(self, value: pb.Deployment.Status) -> Callable[[Deployment], bool]:

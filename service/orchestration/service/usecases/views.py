@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import is_
@@ -149,9 +148,9 @@ _views = DeploymentViews(size=1024)  # about 5 kB each
 
 
 def deployment_view(
-    deployment: Deployment, replicas: Sequence[Replica], *, clock: Callable[[], float] = time.time
+    deployment: Deployment, replicas: Sequence[Replica], *, clock: Callable[[], float]
 ) -> deployments_pb.Deployment:
-    """A deployment with its replicas, summed up.
+    """A deployment with its replicas, summed up; what runs costs until the time that ``clock`` tells, the gateway's.
 
     The message is shared with whoever asks for the same deployment: it is not to be changed.
     """

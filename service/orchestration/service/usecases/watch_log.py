@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -71,10 +71,11 @@ class UnknownParentError(Exception):
 class WatchLog:
     """The log of one process. Nothing is done while nobody watches."""
 
-    def __init__(self, index: Index, *, max_gone: int = _MAX_GONE) -> None:
+    def __init__(self, index: Index, clock: Callable[[], float], *, max_gone: int = _MAX_GONE) -> None:
         self.id = secrets.token_hex(4)
         """Tells this log from those of other processes."""
         self._index = index
+        self._clock = clock
         self._max_gone = max_gone
         self._watching = 0
         self._changed: dict[str, Sighting] = {}
@@ -207,7 +208,8 @@ class WatchLog:
         self._gone -= len(oldest)
 
     def _look(self, deployment: Deployment) -> tuple[pb.Deployment, bytes]:
-        message = deployment_view(deployment, self._index.find(Replica, deployment_id=deployment.id))
+        replicas = self._index.find(Replica, deployment_id=deployment.id)
+        message = deployment_view(deployment, replicas, clock=self._clock)
         bare = pb.Deployment()
         bare.CopyFrom(message)
         bare.ClearField("cost_so_far")  # changes by the clock alone

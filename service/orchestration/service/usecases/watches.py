@@ -26,7 +26,7 @@ class WatchUseCase:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tokens = Tokens(store.installation_id)
-        self._log = WatchLog(store.index)
+        self._log = WatchLog(store.index, store.clock)
 
     async def watch_deployments(
         self, request: pb.WatchDeploymentsRequest
