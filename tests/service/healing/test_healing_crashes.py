@@ -122,6 +122,24 @@ async def test_a_batch_counts_what_is_done_and_can_be_run_again(tmp_path: Path) 
         await api.rest.ok("DELETE", f"/deployment/delete/{deployment}")
 
 
+async def test_a_batch_that_is_done_keeps_neither_its_pool_nor_its_model(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path) as api:
+        model = {"model_name": "tiny", "model_version": "1", "backend": "custom", "artifact_uri": "tiny"}
+        await api.rest.ok("POST", "/deployment/registerModel", model)
+        pool = await api.make_pool()
+        deployment = await api.deploy(pool, "--live", "0.2", workload_type="batch")
+        await api.reach(deployment, "STOPPED")
+
+        async def cleared() -> bool:
+            return not (await api.status(deployment))["replica_statuses"][0]["pool_id"]
+
+        await eventually(cleared)
+        await api.rest.ok("DELETE", "/v1/models/tiny/versions/1")
+        answer = await api.rest.ok("DELETE", f"/v1/pools/{pool}")
+        assert answer["status"] == "DELETED"
+        assert (await api.status(deployment))["status"] == "STOPPED"
+
+
 @pytest.mark.slow
 async def test_a_replica_that_was_ready_for_the_window_has_its_whole_budget_again(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as api:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestration.service.domain.status import can_roll_back
+from orchestration.service.domain.status import DeploymentStatus, can_roll_back, deployment_status
 from orchestration.service.engines import artifacts
 from orchestration.service.engines.table import get_engine
 from orchestration.service.errors import (
@@ -21,7 +21,7 @@ from orchestration.service.usecases.mutations import Mutations
 from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import model_view
 from orchestration.store.index import Index
-from orchestration.store.records import Deployment, DesiredState, Model, Replica
+from orchestration.store.records import Deployment, Model, Replica
 from orchestration.store.transaction import Transaction
 from orchestration.v1 import model_registry_pb2 as pb
 
@@ -137,9 +137,17 @@ async def _live_users(tx: Transaction, model: Model) -> list[str]:
     return [
         deployment.id
         for deployment in await tx.select(Deployment, model_name=model.name)
-        if _may_run(deployment, model)
-        and (deployment.desired is DesiredState.RUNNING or await tx.select(Replica, deployment_id=deployment.id))
+        if _may_run(deployment, model) and await is_live(tx, deployment)
     ]
+
+
+async def is_live(tx: Transaction, deployment: Deployment) -> bool:
+    """Whether the deployment is not STOPPED: it runs, is meant to, or its replicas are still being ended.
+
+    A batch that has done its work is STOPPED, although nobody has stopped it.
+    """
+    replicas = await tx.select(Replica, deployment_id=deployment.id)
+    return deployment_status(deployment, replicas) is not DeploymentStatus.STOPPED
 
 
 def _may_run(deployment: Deployment, model: Model) -> bool:

@@ -12,6 +12,7 @@ from orchestration.service.paging import decode_token, encode_token, page_size
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.fields import fields_to_set
 from orchestration.service.usecases.managed_nodes import ManagedNodes
+from orchestration.service.usecases.models import is_live
 from orchestration.service.usecases.mutations import Mutations, check_etag
 from orchestration.service.usecases.pool_checks import check_honoured
 from orchestration.service.usecases.views import node_view, pool_view
@@ -155,7 +156,8 @@ class PoolUseCases:
     async def _delete(self, tx: Transaction, request: pb.DeletePoolRequest) -> pb.DeletePoolResponse:
         pool = await require_pool(tx, request.pool_id)
         check_etag(request.etag, pool.id, pool.version)
-        live = await tx.select(Deployment, pool_id=pool.id, desired=DesiredState.RUNNING)
+        wanted = await tx.select(Deployment, pool_id=pool.id, desired=DesiredState.RUNNING)
+        live = [deployment for deployment in wanted if await is_live(tx, deployment)]
         held = await tx.select(Replica, pool_id=pool.id)
         if not live and not held:
             await remove_pool(tx, pool)
@@ -165,23 +167,23 @@ class PoolUseCases:
             text += "; terminate them, or delete with force"
             metadata = {"pool": pool.id, "deployments": str(len(live)), "replicas": str(len(held))}
             raise PreconditionError("POOL_NOT_EMPTY", text, metadata)
-        await self._begin_deletion(tx, pool, live, held)
+        await self._begin_deletion(tx, pool, wanted, held)
         return pb.DeletePoolResponse(pool_id=pool.id, status=pb.DeletePoolResponse.DELETING)
 
     async def _begin_deletion(
-        self, tx: Transaction, pool: Pool, live: Collection[Deployment], held: Collection[Replica]
+        self, tx: Transaction, pool: Pool, wanted: Collection[Deployment], held: Collection[Replica]
     ) -> None:
         now = self._clock()
         if pool.state is not PoolState.DELETING:
             await tx.update(replace(pool, state=PoolState.DELETING, version=pool.version + 1, updated_at=now))
             text = "deletion begins; its deployments are terminated"
             tx.event(kind="pool", subject_id=pool.id, reason="POOL_DELETING", message=text)
-        for deployment in live:
+        for deployment in wanted:
             stopped = replace(deployment, desired=DesiredState.STOPPED, version=deployment.version + 1, updated_at=now)
             await tx.update(stopped)
             text = f"pool {pool.name!r} is deleted with force"
             tx.event(kind="deployment", subject_id=deployment.id, reason="TERMINATED_WITH_POOL", message=text)
-        stopped_ids = {deployment.id for deployment in live}
+        stopped_ids = {deployment.id for deployment in wanted}
         for replica in held:
             # Replicas of other pools' deployments that fell back into this one move elsewhere.
             if replica.deployment_id not in stopped_ids and replica.state is not ReplicaState.TERMINATING:
