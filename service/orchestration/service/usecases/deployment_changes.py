@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from orchestration.service.domain import rollback
-from orchestration.service.domain.status import DeploymentStatus, deployment_status, gave_up
+from orchestration.service.domain.status import DeploymentStatus, completed, deployment_status, gave_up
 from orchestration.service.errors import PreconditionError
 from orchestration.service.usecases.deployment_specs import (
     check_fits,
@@ -73,12 +73,15 @@ class DeploymentChanges:
         replicas = await tx.select(Replica, deployment_id=current.id)
         wanted = await self._changed(tx, current, request, names)
         again = [replica for replica in replicas if set(names) - {"labels"} and gave_up(replica)]
+        asks_more = wanted.replicas > current.replicas or "fallback_pool_ids" in names
         if rollback.differs(wanted, rollback.template(current)):
+            asks_more = True
             wanted, again = rollback.renewed(wanted), []
         elif _RUN & set(names):
             wanted = rollback.without_failure(wanted)
         if wanted != current or again:
-            await check_fits(tx, self._views, wanted)
+            if asks_more:  # what runs is not questioned by a change of something else, whatever its pool has lost
+                await check_fits(tx, self._views, wanted, fallbacks="fallback_pool_ids" in names)
             wanted = await self._write(tx, wanted)
             for replica in (*rollback.taken_over(current, wanted, replicas), *_fresh(again, self._clock())):
                 await tx.update(replica)
@@ -207,9 +210,12 @@ async def _run_now(tx: Transaction, current: Deployment) -> Model | None:
 
 
 def _fresh(replicas: Sequence[Replica], now: float) -> list[Replica]:
-    """Replicas that were given up, or did their work, with a fresh budget; an instance that is left goes first."""
+    """Those that were given up, or did their work, with a fresh budget; an instance that is left goes first.
+
+    Others are left as they are: one that is being ended is not wanted any more.
+    """
     fields = {"state": ReplicaState.FAILED, "failures": 0, "retry_at": now, "state_changed_at": now}
-    return [replace(replica, **fields) for replica in replicas]  # type: ignore[arg-type]
+    return [replace(replica, **fields) for replica in replicas if gave_up(replica) or completed(replica)]  # type: ignore[arg-type]
 
 
 async def _load(tx: Transaction, deployment_id: str, expected_etag: str) -> Deployment:

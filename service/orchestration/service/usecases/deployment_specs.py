@@ -70,26 +70,42 @@ def engine_plan(deployment: Deployment) -> EnginePlan:
     )
 
 
-async def require_pools(tx: Transaction, pool_id: str, fallback_pool_ids: Sequence[str]) -> list[Pool]:
-    """The pools of a deployment in the order in which they are tried. Raises `NotFoundError`, `PreconditionError`."""
-    if pool_id in fallback_pool_ids:
-        raise InvalidArgumentError(Violation("fallback_pool_ids", f"{pool_id!r} is pool_id itself; leave it out"))
-    pools: list[Pool] = []
-    for wanted in (pool_id, *fallback_pool_ids):
-        pool = await require_pool(tx, wanted)
-        if pool.state is not PoolState.ACTIVE:
-            raise PreconditionError("POOL_DELETING", f"pool {pool.name!r} is being deleted", {"pool": pool.id})
-        pools.append(pool)
+async def require_pools(tx: Transaction, deployment: Deployment, *, fallbacks: bool) -> list[Pool]:
+    """The pools of a deployment in the order in which they are tried.
+
+    Raises `NotFoundError` or `PreconditionError` for one that is gone or being deleted, `InvalidArgumentError` for one
+    that is named twice. ``fallbacks``: also for a fallback pool; otherwise those are left out.
+    """
+    if deployment.pool_id in deployment.fallback_pool_ids:
+        text = f"{deployment.pool_id!r} is pool_id itself; leave it out"
+        raise InvalidArgumentError(Violation("fallback_pool_ids", text))
+    pools = [await _require_active(tx, deployment.pool_id)]
+    for pool_id in deployment.fallback_pool_ids:
+        known = await tx.get(Pool, pool_id)
+        if fallbacks or (known is not None and known.state is PoolState.ACTIVE):
+            pools.append(await _require_active(tx, pool_id))
     return pools
 
 
-async def check_fits(tx: Transaction, views: PoolViews, deployment: Deployment) -> list[PoolView]:
+async def _require_active(tx: Transaction, pool_id: str) -> Pool:
+    pool = await require_pool(tx, pool_id)
+    if pool.state is not PoolState.ACTIVE:
+        raise PreconditionError("POOL_DELETING", f"pool {pool.name!r} is being deleted", {"pool": pool.id})
+    return pool
+
+
+async def check_fits(
+    tx: Transaction, views: PoolViews, deployment: Deployment, *, fallbacks: bool = False
+) -> list[PoolView]:
     """The views of the deployment's pools.
 
+    ``fallbacks``: the fallback pools were named just now, and must all be there. Those of a deployment that exists may
+    have been deleted since, which takes nothing from it but that choice: they are left out.
+
     Raises `PreconditionError` saying which limit when none of them can ever hold a replica, or all of them together
-    not as many as are wanted.
+    not as many as are wanted; and as `require_pools`.
     """
-    pools = await require_pools(tx, deployment.pool_id, deployment.fallback_pool_ids)
+    pools = await require_pools(tx, deployment, fallbacks=fallbacks)
     looked = [await views.read(tx, pool) for pool in pools]
     refusals = [never(deployment, view) for view in looked]
     if all(refusals):

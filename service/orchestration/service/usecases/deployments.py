@@ -116,7 +116,7 @@ class DeploymentUseCases:
         wanted = with_restart_policy(wanted, request.restart_policy, self._restarts)
         resolved = await with_model(tx, wanted)
         engine_plan(resolved)
-        return resolved, await check_fits(tx, self._views, resolved)
+        return resolved, await check_fits(tx, self._views, resolved, fallbacks=True)
 
     async def _deploy(self, tx: Transaction, request: pb.DeployModelRequest) -> pb.DeployModelResponse:
         resolved, _ = await self._resolve(tx, request)
