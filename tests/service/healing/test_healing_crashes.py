@@ -109,13 +109,19 @@ async def test_a_batch_counts_what_is_done_and_can_be_run_again(tmp_path: Path) 
             replicas = (await api.status(deployment))["replica_statuses"]
             return not any(replica["pool_id"] for replica in replicas)
 
+        async def stops() -> int:
+            reasons = [event["reason"] for event in await api.events(deployment)]
+            last = [reason for reason in reasons if reason.startswith("DEPLOYMENT_")][-1]
+            return reasons.count("DEPLOYMENT_STOPPED") if last == "DEPLOYMENT_STOPPED" else 0
+
         await eventually(cleared, why=lambda: "what has ended holds its place")
+        assert await eventually(stops) == 1
         await api.rest.ok("POST", "/deployment/start", {"deployment_id": deployment})
         await api.reach(deployment, "DEPLOYING", "RUNNING")
         found = await api.reach(deployment, "STOPPED")
         assert [replica["attempt"] for replica in found["replica_statuses"]] == [2, 2]
         # A start is no way to be stopped.
-        assert len(await told(api, deployment, "DEPLOYMENT_STOPPED")) == 2
+        assert await eventually(stops) == 2
         answer = await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})
         assert answer["status"] in {"STOPPED", "TERMINATING"}
         await api.reach(deployment, "STOPPED")
