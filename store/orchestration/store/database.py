@@ -36,6 +36,8 @@ class Database:
         self.files = SqliteFiles(Path(self.url.database or "")) if self.is_sqlite else None
         self.epoch = 0
         """Grows when every connection is to be given up and made anew."""
+        self.open_connections: list[Any] = []
+        """Of SQLite, the driver's connections, in use or not; a log that was removed can be saved through any."""
         self.engine = self._create_engine()
 
     @property
@@ -48,7 +50,7 @@ class Database:
             options = {"timeout": self.busy_timeout_s, "uri": True}
             engine = create_async_engine(self.url, connect_args=options, pool_size=5)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
-            _watch_files(engine, self.files)
+            _watch_files(engine, self.files, self.open_connections)
             return engine
         timeout_ms = str(max(1, int(self.busy_timeout_s * 1000)))
         arguments: dict[str, Any] = {
@@ -121,8 +123,8 @@ def _checked_url(url: str) -> URL:
     return parsed.set(drivername=f"{backend}+{driver}")
 
 
-def _watch_files(engine: AsyncEngine, files: SqliteFiles) -> None:
-    """Connect to the file that was opened first and to no other, and know how many connections there are."""
+def _watch_files(engine: AsyncEngine, files: SqliteFiles, connections: list[Any]) -> None:
+    """Connect to the file that was opened first and to no other, and know which connections there are."""
 
     def before(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
         files.check()
@@ -131,10 +133,16 @@ def _watch_files(engine: AsyncEngine, files: SqliteFiles) -> None:
     def connected(connection: Any, record: object) -> None:
         _set_sqlite_pragmas(connection, record)
         files.connected()
+        connections.append(connection.driver_connection)
+
+    def closed(connection: Any, _record: object) -> None:
+        files.closed()
+        if connection.driver_connection in connections:
+            connections.remove(connection.driver_connection)
 
     event.listen(engine.sync_engine, "do_connect", before)
     event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine.pool, "close", lambda *_: files.closed())
+    event.listen(engine.sync_engine.pool, "close", closed)
 
 
 def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
@@ -159,7 +167,7 @@ def translate(error: BaseException) -> StoreError:
     if isinstance(error, StoreError):
         return error
     told = str(error.orig) if isinstance(error, exc.DBAPIError) else str(error) or type(error).__name__
-    if isinstance(error, (exc.IntegrityError, exc.ProgrammingError)):
+    if isinstance(error, (exc.IntegrityError, exc.ProgrammingError, exc.DataError)) or _is_of_its_data(error):
         return StoreError(f"the database refused a statement: {told}")
     if any(word in told for word in _FULL) or getattr(error, "errno", None) == 28:
         return StoreUnavailableError("DISK_FULL", f"the disk of the database is full: {told}")
@@ -168,6 +176,16 @@ def translate(error: BaseException) -> StoreError:
     if any(word in told for word in _READ_ONLY):
         return StoreUnavailableError("DATABASE_READ_ONLY", f"the database cannot be written: {told}")
     return StoreUnavailableError("DATABASE_UNREACHABLE", f"the database did not answer: {told}")
+
+
+def _is_of_its_data(error: BaseException) -> bool:
+    """Whether the statement's own values are wrong: the same again would fail again, and any other may succeed."""
+    origin = error.orig if isinstance(error, exc.DBAPIError) else None
+    # SQLSTATE class 22 is "data exception"; what asyncpg cannot encode, it does not send, and raises as a ValueError.
+    state = getattr(origin, "sqlstate", None)
+    return (isinstance(state, str) and state.startswith("22")) or isinstance(
+        getattr(origin, "__cause__", None), ValueError
+    )
 
 
 DRIVER_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, OSError, TimeoutError, StoreUnavailableError)

@@ -22,6 +22,7 @@ from orchestration.store.index import Index
 from orchestration.store.liveness import with_newest_liveness
 from orchestration.store.pending import Operation, Pending, UniqueKey, unique_key
 from orchestration.store.records import Answer, Deployment, Event, Lease, Node, Record, UsageInterval
+from orchestration.store.storable import check_storable, printable, storable
 from orchestration.store.tables import PARENTS, UNIQUE, answers, leases
 
 R = TypeVar("R", bound=Record)
@@ -109,9 +110,11 @@ class Transaction:
     async def insert(self, record: R) -> R:
         """Add a record; returns it with its revision, and with ``created_at`` set to now where it was 0.
 
-        Raises DuplicateError, and BrokenReferenceError when the parent that it names is not there.
+        Control characters in its message are replaced. Raises DuplicateError, BrokenReferenceError when the parent that
+        it names is not there, and StoreError when a field holds text that cannot be stored.
         """
         self._check_open()
+        record = storable(record)
         if self._get(type(record), record.id) is not None:
             raise DuplicateError("id", f"there is a {record.kind} with the id {record.id} already")
         self._check_constraints(record)
@@ -130,7 +133,7 @@ class Transaction:
         the latest heartbeat. Raises StaleRecordError when the row has another revision or is gone, and as ``insert``.
         """
         current = self._current(record)
-        record = with_newest_liveness(record, current)
+        record = with_newest_liveness(storable(record), current)
         if record == current:
             return current
         self._check_constraints(record)
@@ -185,8 +188,12 @@ class Transaction:
         replica_id: str = "",
         attempt: int = 0,
     ) -> None:
-        """Note, for a person to read, what this transaction makes happen. ``type``: ``NORMAL`` or ``WARNING``."""
+        """Note, for a person to read, what this transaction makes happen. ``type``: ``NORMAL`` or ``WARNING``.
+
+        Control characters in ``reason`` and ``message`` are replaced: engines and providers have their say there.
+        """
         self._check_open()
+        check_storable(subject_id=subject_id, replica_id=replica_id)
         self.pending.events.append(
             Event(
                 id=str(uuid_utils.uuid7()),
@@ -195,8 +202,8 @@ class Transaction:
                 subject_id=subject_id,
                 type=type,
                 actor=self._actor,
-                reason=reason,
-                message=message,
+                reason=printable(reason),
+                message=printable(message),
                 replica_id=replica_id,
                 attempt=attempt,
             )
@@ -205,11 +212,12 @@ class Transaction:
     def use(self, interval: UsageInterval) -> None:
         """Write a usage interval, over the one of the same instance if there is one. It is not in the change feed."""
         self._check_open()
-        self.pending.usage[interval.instance_name] = interval
+        self.pending.usage[interval.instance_name] = storable(interval)
 
     async def recall(self, scope: str, request_id: str) -> Answer | None:
         """The answer that was remembered for this request id, or None."""
         self._check_open()
+        check_storable(scope=scope, request_id=request_id)
         for pending in (self.pending, self._group.pending):
             if (scope, request_id) in pending.answers:
                 return pending.answers[scope, request_id]
@@ -234,6 +242,7 @@ class Transaction:
     async def lease(self, name: str) -> Lease | None:
         """The lease of this name as it is now, expired or not; None when nobody has it."""
         self._check_open()
+        check_storable(name=name)
         for pending in (self.pending, self._group.pending):
             if name in pending.leases:
                 return pending.leases[name]
@@ -243,6 +252,7 @@ class Transaction:
     async def find_leases(self, prefix: str) -> list[Lease]:
         """The leases whose names begin with ``prefix`` as they are now, expired or not, ordered by name."""
         self._check_open()
+        check_storable(prefix=prefix)
         rows = await self._group.run(_LEASES, {"prefix": prefix, "length": len(prefix)})
         found: dict[str, Lease | None] = {row["name"]: Lease(**row) for row in rows}
         for pending in (self._group.pending, self.pending):
@@ -252,7 +262,8 @@ class Transaction:
     def set_lease(self, name: str, lease: Lease | None) -> None:
         """Write a lease, or delete it. Leases are not in the change feed."""
         self._check_open()
-        self.pending.leases[name] = lease
+        check_storable(name=name)
+        self.pending.leases[name] = None if lease is None else storable(lease)
 
     async def check_lease(self, lease: Lease) -> None:
         """Raise LeaseLostError unless the lease is still held with this token and has not expired."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -260,7 +261,7 @@ class Writer:
         """
         lost = StoreUnavailableError(GONE, f"{files.log_path} was removed, and cannot be made anew yet")
         try:
-            if self._connection is None or not await _checkpoint(self._connection):
+            if not await self._save_log():
                 raise lost
             files.abandon_log()
             await self._drop_connection()
@@ -274,6 +275,14 @@ class Writer:
             if not files.is_held_elsewhere:
                 break
             await asyncio.sleep(_CLOSE_LOOK_S)
+
+    async def _save_log(self) -> bool:
+        """Save the log through whichever connection there is: the writer's may be gone. False when that failed."""
+        for connection in list(self._database.open_connections):
+            with contextlib.suppress(sqlite3.OperationalError):  # it is in the middle of something
+                if await _checkpoint(connection):
+                    return True
+        return False
 
     async def _write_probe(self) -> None:
         async with self._write("probe", None) as transaction:
@@ -299,10 +308,9 @@ class Writer:
             await connection.close()
 
 
-async def _checkpoint(connection: AsyncConnection) -> bool:
+async def _checkpoint(connection: Any) -> bool:
     """Write all that is in SQLite's log into the database's file; False when somebody is in the way of that."""
-    raw: Any = (await connection.get_raw_connection()).driver_connection
-    async with raw.execute("PRAGMA wal_checkpoint(FULL)") as cursor:  # beside SQLAlchemy: in no transaction
+    async with connection.execute("PRAGMA wal_checkpoint(FULL)") as cursor:  # beside SQLAlchemy: in no transaction
         busy, logged, saved = await cursor.fetchone()
     return not busy and logged == saved
 

@@ -1,4 +1,4 @@
-"""The rules that stand in the protos (buf.validate), checked."""
+"""The rules that stand in the protos (buf.validate), and the one that holds for every text, checked."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import protovalidate
 from google.protobuf.message import Message
 
 from orchestration.service.errors import InvalidArgumentError, Violation
+from orchestration.service.rpc.texts import nul_violations
 
 _validator = protovalidate.Validator()
 
 
 def check(message: Message) -> None:
     """Raise `InvalidArgumentError` naming every field of the message that breaks its rules."""
-    broken = _validator.collect_violations(message)
+    broken = [_violation(item) for item in _validator.collect_violations(message)]
+    broken += nul_violations(message)
     if broken:
-        raise InvalidArgumentError(*(_violation(item) for item in broken))
+        raise InvalidArgumentError(*broken)
 
 
 def _violation(item: protovalidate.Violation) -> Violation:
