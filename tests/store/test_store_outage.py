@@ -11,13 +11,17 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestration.store.errors import LeaseLostError, StoreUnavailableError
 from orchestration.store.flush import flush
+from orchestration.store.group import CommitGroup
 from orchestration.store.leases import LeaseManager
+from orchestration.store.outage import Probe, WriteHealth
 from orchestration.store.records import Node, Pool
 from orchestration.store.store import Store
 from tests.support.stores import FakeClock, add_pool, eventually, node, sqlite_url
@@ -328,3 +332,89 @@ async def test_an_older_database_in_the_place_of_this_one(store: Store, url: str
     error = await refused(store)
     assert error.reason == "DATABASE_GONE"
     assert "older" in str(error)
+
+
+async def test_a_log_that_is_removed_while_the_writer_has_no_connection(kept: Store, path: Path) -> None:
+    """As after a full disk, which costs the writer its connection."""
+    first = await add_pool(kept)
+    await kept._writer._drop_connection()
+    path.with_name(path.name + "-wal").unlink()
+    with contextlib.suppress(StoreUnavailableError):
+        await add_pool(kept)
+    await eventually(lambda: kept.write_failure is None, within_s=20)
+    await add_pool(kept)
+    assert first in kept.index.all(Pool)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM pools WHERE id = ?", (first.id,)).fetchone() == (1,)
+    connection.close()
+
+
+async def test_a_probe_outlives_what_it_did_not_expect(caplog: pytest.LogCaptureFixture) -> None:
+    health = WriteHealth()
+    tries = 0
+
+    async def write() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise RuntimeError("a defect")
+        health.succeeded()
+
+    probe = Probe(health, write)
+    health.failed(StoreUnavailableError("DATABASE_LOCKED", "locked"), costly=True)
+    probe.start()
+    for _ in range(2):
+        with contextlib.suppress(StoreUnavailableError):
+            await health.admit()
+    await eventually(lambda: health.failure is None)
+    await health.admit()
+    await probe.close()
+    assert "a defect" in caplog.text
+
+
+async def test_a_listener_that_fails_keeps_nobody_from_hearing_of_the_recovery(
+    kept: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    kept._writer.health.on_recovery(broken)
+    kept._writer.health.on_recovery(lambda: told.append("recovered"))
+    kept._writer.health.failed(StoreUnavailableError("DATABASE_LOCKED", "locked"), costly=False)
+    await add_pool(kept)
+    assert told == ["recovered"]
+    assert "a defect" in caplog.text
+    await add_pool(kept)
+
+
+async def test_a_statement_that_failed_for_a_caller_who_is_gone_fails_its_group(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL nothing that came after could be committed; a group that goes on would do all of it in vain."""
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+    original = AsyncConnection.execute
+    groups: list[CommitGroup] = []
+
+    async def execute(self: AsyncConnection, statement: Any, *arguments: Any, **options: Any) -> Any:
+        if "nowhere" in str(statement):
+            begun.set()
+            await cancelled.wait()
+        return await original(self, statement, *arguments, **options)
+
+    async def fail() -> None:
+        async with store.write(actor="test") as tx:
+            groups.append(cast("CommitGroup", tx._group))
+            await tx.run(text("SELECT nowhere"))
+
+    monkeypatch.setattr(AsyncConnection, "execute", execute)
+    failing = asyncio.create_task(fail())
+    await begun.wait()
+    failing.cancel()
+    await asyncio.sleep(0)
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await failing
+    assert groups[0].error is not None
+    await add_pool(store)

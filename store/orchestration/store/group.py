@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sqlalchemy import Executable, RowMapping
+from sqlalchemy import CursorResult, Executable, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from orchestration.store.database import DRIVER_ERRORS, settle, translate
@@ -43,12 +43,15 @@ class CommitGroup:
     async def run(self, statement: Executable, parameters: dict[str, Any]) -> list[RowMapping]:
         """Run a statement inside the database's transaction. When it fails, so does the whole group."""
         self.written = self.written or not statement.is_select
-        try:
-            result = await settle(self.connection.execute(statement, parameters))
-        except DRIVER_ERRORS as error:
-            self.error = translate(error)
-            raise self.error from error
+        result = await settle(self._execute(statement, parameters))
         return list(result.mappings().all()) if result.returns_rows else []
+
+    async def _execute(self, statement: Executable, parameters: dict[str, Any]) -> CursorResult[Any]:
+        try:
+            return await self.connection.execute(statement, parameters)
+        except DRIVER_ERRORS as error:
+            self.error = translate(error)  # noted here: a caller who was cancelled meanwhile does not hear of it
+            raise self.error from error
 
 
 class Seat:

@@ -74,7 +74,10 @@ class WriteHealth:
         self._error = None
         self._recovered.set()
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # the commit stands all the same, and the others are to hear of it
+                logger.exception("a listener could not be told that the database takes writes again")
 
     async def admit(self) -> None:
         """Let a caller through unless he would only wait for what is known to fail.
@@ -122,6 +125,8 @@ class Probe:
                 await self._write()
             except StoreError:
                 continue  # noted by the writer already
+            except Exception:  # nobody else would find out when the outage is over
+                logger.exception("a write could not be tried; it is tried again")
 
     async def close(self) -> None:
         """End it."""
