@@ -24,6 +24,8 @@ from orchestration.store.transaction import Transaction
 
 _MAX_SEEN = 1024
 """Leases that are remembered; those not looked at for longest are those that are gone."""
+_BEHIND_SHARE = 0.1
+"""A lease that was renewed and is over for this share of its life already was renewed by a clock that is behind."""
 
 
 class _Writes(Protocol):
@@ -53,15 +55,17 @@ class _Judge:
         """Seconds until the lease is free if nobody renews it; 0 or less when it is."""
         if not lease.owner or self.is_dead(lease.owner):
             return 0.0
-        sight = self._look(lease, now)
+        sight = self._look(lease, now, ttl_s)
         unchanged_until = sight.since + ttl_s - self._monotonic()
         return unchanged_until if sight.behind else min(unchanged_until, lease.expires_at - now)
 
-    def _look(self, lease: Lease, now: float) -> _Sight:
+    def _look(self, lease: Lease, now: float, ttl_s: float) -> _Sight:
         sight = self._seen.pop(lease.name, None)
         if sight is None or sight.lease != lease:
             # Renewed, and over already: its holder's clock is behind, and says nothing about whether it lives.
-            behind = sight is not None and lease.expires_at <= now
+            # One that is over only just may have been so renewed right after the last look, and its holder be dead.
+            over_s = now - lease.expires_at
+            behind = sight is not None and over_s >= 0 and (sight.behind or over_s >= ttl_s * _BEHIND_SHARE)
             sight = _Sight(lease, self._monotonic(), behind)
         self._seen[lease.name] = sight
         if len(self._seen) > _MAX_SEEN:
