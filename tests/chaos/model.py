@@ -20,6 +20,10 @@ MUTATIONS = (
 )
 
 
+class IllegalError(Exception):
+    """What was granted must have been refused."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Promise:
     """One deployment, as its callers were told that it would be."""
@@ -33,6 +37,8 @@ class Promise:
     """Of the environment variable V, which stands for all that an update changes."""
     running: bool = True
     purged: bool = False
+    may_fail: bool = False
+    """Whether it was ever made of something that exits, so that it may be given up: FAILED."""
 
 
 @dataclass(slots=True)
@@ -42,7 +48,10 @@ class Model:
     promises: dict[str, Promise] = field(default_factory=dict[str, Promise])
 
     def after(self, method: str, key: str, body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> Model:
-        """The promises once the mutation is done; `answer` is None when nobody was told that it is."""
+        """The promises once the mutation is done; `answer` is None when nobody was told that it is.
+
+        Raises `IllegalError` when it could not be done in what state the promises allow.
+        """
         model = copy.deepcopy(self)
         if answer is not None and "error" in answer:
             return model
@@ -52,13 +61,19 @@ class Model:
                 deployment_id=(answer or {}).get("deployment_id", ""),
                 replicas=body.get("replicas", 1),
                 value=body.get("env", {}).get("V", ""),
+                may_fail="CLOUD_EXIT_S" in body.get("env", {}),
             )
             return model
         promise = model.promises[key]
+        if promise.purged:
+            raise IllegalError(f"{method} of {key}, which was purged")
+        if method in {"StartDeployment", "PurgeDeployment"} and promise.running and not promise.may_fail:
+            raise IllegalError(f"{method} of {key}, which runs")
         match method:
             case "UpdateDeployment":
                 promise.replicas = body.get("replicas", promise.replicas)
                 promise.value = body.get("env", {}).get("V", promise.value)
+                promise.may_fail |= "CLOUD_EXIT_S" in body.get("env", {})
             case "ScaleDeployment":
                 promise.replicas = body.get("replicas", 0)
             case "StartDeployment":

@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.store.records import Deployment, DesiredState
 from tests.chaos.invariants import Bounds, check, journal_findings
-from tests.chaos.model import Model, broken_promises
+from tests.chaos.model import IllegalError, Model, broken_promises
 from tests.chaos.plane import Dump
 from tests.chaos.points import effects
 from tests.support.stores import deployment, pool, replica
@@ -149,3 +149,11 @@ def test_orphans_lost_instances_and_wrong_statuses_are_found() -> None:
         "[0, 0] of b",
     ):
         assert any(words in text for text in found), f"{words}: {found}"
+
+
+@pytest.mark.parametrize("method", ["StartDeployment", "PurgeDeployment"])
+def test_what_runs_is_neither_started_nor_purged(method: str) -> None:
+    model = Model().after("DeployModel", "k", PROMISED, {"deployment_id": "d"})
+    with pytest.raises(IllegalError):
+        model.after(method, "k", {}, {})
+    model.after("DeleteDeployment", "k", {}, {}).after(method, "k", {}, {})

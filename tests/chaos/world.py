@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.chaos.child import Child, KilledError
 from tests.chaos.invariants import Bounds, Findings, check, journal_findings
-from tests.chaos.model import MUTATIONS, Model, broken_promises
+from tests.chaos.model import MUTATIONS, IllegalError, Model, broken_promises
 from tests.chaos.plane import PROVIDER, Dump, PlaneConfig
 from tests.support.cloud.process import CloudProcess
 
@@ -178,7 +178,10 @@ class World:
 
     def promised(self, method: str, key: str, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Remember an answer."""
-        self.model = self.model.after(method, key, body, answer)
+        try:
+            self.model = self.model.after(method, key, body, answer)
+        except IllegalError as error:
+            self.findings.other.append(f"granted: {error}")
         if "error" not in answer:
             self.accepts += 1
             self.note_wanted(key, body)
