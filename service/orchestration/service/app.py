@@ -101,7 +101,6 @@ async def _open(stack: AsyncExitStack, settings: Settings) -> Parts:
         clock=clock,
         offers_interval_s=settings.offers_interval_s,
         offers_max_age_s=settings.offers_max_age_s,
-        clock=clock,
     )
     stack.push_async_callback(providers.close)
     await providers.start()

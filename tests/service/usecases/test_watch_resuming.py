@@ -463,7 +463,7 @@ async def test_nothing_is_told_as_it_was_before_what_another_gateway_told(store:
 
 async def test_one_that_changes_again_while_the_feed_is_read_is_told_with_what_was_missed(store: Store) -> None:
     """Else it would be told later, as one that had been told."""
-    log, start = WatchLog(store.index), store.index.revision
+    log, start = WatchLog(store.index, store.clock), store.index.revision
     one, gone = await make(store), await make(store)
     missed, upto = store.index.changes_after(start, {Deployment.kind}), store.index.revision
     assert missed is not None
@@ -521,7 +521,7 @@ async def test_many_changes_at_once_are_not_looked_at_in_one_go(store: Store, mo
     monkeypatch.setattr(watch_log, "_MAX_LOOKS", 5)
     looks = Looks(monkeypatch)
     many = [await make(store) for _ in range(20)]
-    log = WatchLog(store.index)
+    log = WatchLog(store.index, store.clock)
     with log.watching():
         for each in many:
             log.view(each.id)

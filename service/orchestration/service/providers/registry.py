@@ -52,14 +52,13 @@ class ProviderRegistry:
         clock: Callable[[], float],
         offers_interval_s: float = INTERVAL_S,
         offers_max_age_s: float = MAX_AGE_S,
-        clock: Callable[[], float] = time.time,
     ) -> ProviderRegistry:
         """Make every installed provider; `settings` holds each one's own by name.
 
-        ``clock``: the gateway's time, by which replicas are billed: what was made since an answer is told by it.
-        ``offers_interval_s``: pause between two questions to a provider for what it offers; ``offers_max_age_s``: how
-        old an answer may be to be placed on; ``clock``: Unix seconds, called in any thread. Raises `StartError` naming
-        the provider that cannot be made.
+        ``clock``: the gateway's time (Unix seconds), called in any thread; by it replicas are billed, and what was made
+        since an answer is told. ``offers_interval_s``: pause between two questions to a provider for what it offers;
+        ``offers_max_age_s``: how old an answer may be to be placed on. Raises `StartError` naming the provider that
+        cannot be made.
         """
         providers: dict[str, Provider] = {name: UnconfiguredProvider(name, able) for name, able in KNOWN.items()}
         for entry in entry_points(group=ENTRY_POINT_GROUP):
