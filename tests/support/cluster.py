@@ -16,6 +16,8 @@ from orchestration.service.control import Parts, build_controllers
 from orchestration.service.controllers.health import probe_session
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
+from orchestration.service.providers.base import Provider
+from orchestration.service.providers.bounded import CallLimits
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.settings import Settings
 from orchestration.service.usecases.heartbeats import HeartbeatUseCase
@@ -104,14 +106,22 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path, *, interval_s: float) -> AsyncGenerator[Cluster]:
-    """A cluster without nodes yet, whose agents send two heartbeats an interval."""
+async def running_cluster(
+    folder: Path,
+    *,
+    interval_s: float,
+    provider: NodeProvider | None = None,
+    others: Iterable[Provider] = (),
+    limits: CallLimits | None = None,
+) -> AsyncGenerator[Cluster]:
+    """A cluster without nodes yet, whose agents send two heartbeats an interval; `others`: providers beside its own."""
     async with AsyncExitStack() as stack:
         clock = SteadyClock()
         url = f"sqlite+aiosqlite:///{folder}/test.db"
         store = await stack.enter_async_context(await Store.open(url, clock=clock))
-        provider = NodeProvider()
-        providers = ProviderRegistry({"fake": provider}, clock=clock)
+        provider = provider or NodeProvider()
+        named = {"fake": provider, **{other.name: other for other in others}}
+        providers = ProviderRegistry(named, limits=limits, clock=clock)
         await providers.start()
         stack.push_async_callback(providers.close)
         logs = LogStore(folder / "logs")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.service.controllers.probing import DESCRIBE_INTERVAL_S
+from orchestration.service.controllers.probing import LOOK_INTERVAL_S
 from tests.support.gateway import eventually, running_gateway
 
 
@@ -39,7 +39,7 @@ async def test_an_engine_that_runs_is_left_alone_when_its_machine_is_known_by_an
             return {node["state"] for node in (await api.rest.ok("GET", path))["nodes"]} == {"READY", "TERMINATED"}
 
         await eventually(gone)
-        await asyncio.sleep(1.5 * DESCRIBE_INTERVAL_S)  # every replica has been looked at since
+        await asyncio.sleep(1.5 * LOOK_INTERVAL_S)  # every replica has been looked at since
         found = await api.status(deployment)
         assert (found["status"], found["replica_statuses"][0]["restarts"]) == ("RUNNING", 0)
         await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})

@@ -19,6 +19,8 @@ COMPLETED = "COMPLETED"
 LAST_LINES = 5
 """Lines of a failed attempt that are told in its message."""
 _MAX_TEXT = 2000
+_DELETE_AGAIN_S = 5.0
+"""How often an instance that is still there is asked to end once more: the request may have been lost."""
 _FIRST_GONE_POLL_S = 0.05
 _SLOWEST_GONE_POLL_S = 2.0
 
@@ -33,6 +35,12 @@ class Ender:
         self._providers = providers
         self._collector = collector
         self._backoff = backoff
+        self._asked_to_end: dict[str, tuple[str, float]] = {}
+        """By replica, the instance that was asked to end, and when."""
+
+    def forget(self, replica_id: str) -> None:
+        """Drop what is remembered of a replica that is gone, or another gateway's."""
+        self._asked_to_end.pop(replica_id, None)
 
     @property
     def longest_pause_s(self) -> float:
@@ -121,9 +129,14 @@ class Ender:
         return min(_SLOWEST_GONE_POLL_S, max(_FIRST_GONE_POLL_S, elapsed / 10))
 
     async def _gone(self, provider: Provider, replica: Replica) -> bool:
-        await provider.delete(replica.instance_name)
+        now = self._transitions.clock()
+        name, asked_at = self._asked_to_end.get(replica.id, ("", 0.0))
+        if name != replica.instance_name or now - asked_at >= _DELETE_AGAIN_S:
+            await provider.delete(replica.instance_name)
+            self._asked_to_end[replica.id] = (replica.instance_name, now)
         if await provider.describe(replica.instance_name) is not None:
             return False
+        self.forget(replica.id)
         # What it printed while it ended is the rest of its log.
         await self._collector.drain(provider, replica.instance_name, replica.deployment_id, replica.id)
         return True

@@ -21,8 +21,8 @@ from orchestration.store.records import Change, Deployment, Node, Pool, Replica,
 log = structlog.get_logger(__name__)
 
 _DEPLOYMENT_WORKERS = 64
-_REPLICA_WORKERS = 512
-"""Four times what the calls to one provider can take, all of them hanging (`bounded.CallLimits.at_once`)."""
+_REPLICA_WORKERS = 256
+"""Twice what the calls to one provider can take, all of them hanging (`bounded.CallLimits.at_once`)."""
 
 
 class ControllerManager:

@@ -9,8 +9,8 @@ from orchestration.service.engines.readiness import ProbeResult, ServedModel
 from orchestration.service.usecases.deployment_specs import engine_plan
 from orchestration.store.records import Deployment, Replica, ReplicaState
 
-DESCRIBE_INTERVAL_S = 1.0
-"""How often a running instance is looked at: a process that ended is noticed within this time."""
+LOOK_INTERVAL_S = 1.0
+"""How often a running replica is looked at: whether a probe of its engine is due, and its instance to be described."""
 FIRST_PROBE_S = 0.05
 _SLOWEST_PROBE_S = 2.0
 
@@ -40,7 +40,7 @@ class Prober:
         """Ask the engine; without `may_fail` nothing is ended, whatever it answers."""
         now = self._transitions.clock()
         if replica.state is ReplicaState.READY and not self._health.due(replica.id, now):
-            return DESCRIBE_INTERVAL_S
+            return LOOK_INTERVAL_S
         if not replica.endpoint:
             return await self.not_ready(replica, deployment, "it has no endpoint yet", may_fail=may_fail)
         model = ServedModel(replica.models_path, replica.served_model) if replica.models_path else None
@@ -48,7 +48,7 @@ class Prober:
         if result.ready:
             if replica.state is not ReplicaState.READY:
                 await self._ready(replica)
-            return DESCRIBE_INTERVAL_S
+            return LOOK_INTERVAL_S
         if replica.state is ReplicaState.STARTING:
             return await self.not_ready(replica, deployment, result.message, may_fail=may_fail)
         return await self._not_alive(replica, deployment, result, may_fail=may_fail)
@@ -88,7 +88,7 @@ class Prober:
         elif may_fail and failures >= 2 * self._failures:
             reason = "MODEL_GONE" if result.model_gone else "LIVENESS_FAILED"
             return await self.fail(replica, deployment, reason, f"failed {failures} probes in a row: {result.message}")
-        return DESCRIBE_INTERVAL_S
+        return LOOK_INTERVAL_S
 
     async def _unhealthy(self, replica: Replica, result: ProbeResult) -> None:
         text = result.message if result.model_gone else f"no longer answers: {result.message}"

@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 
 _PROVIDER_RETRY_S = 2.0
 """Pause before a provider that could not answer is asked again, unless it says when."""
+DESCRIBE_LOCAL_S = 1.0
+"""How often a process of this machine is looked at: that it ended is noticed within this time."""
+DESCRIBE_REMOTE_S = 5.0
+"""The same of an instance elsewhere, where each look is a request that may be limited, or cost."""
 _LOST = {NodeState.LOST, NodeState.FAILED, NodeState.TERMINATED}
 
 
@@ -53,6 +57,8 @@ class ReplicaController:
         self._clock: Callable[[], float] = transitions.clock
         self._held: dict[str, tuple[str, str]] = {}
         """By replica, the provider and the name of the instance that its row names, for when the row is gone."""
+        self._described: dict[str, tuple[str, float]] = {}
+        """By replica, the instance that was last seen to run, and when."""
 
     async def step(self, replica_id: str) -> float | None:
         """Take the replica one step on; gives the seconds after which to look again."""
@@ -81,8 +87,14 @@ class ReplicaController:
             await self._collector.stop(instance_name)
             await self._providers.get(provider_name).delete(instance_name)
         self._held.pop(replica_id, None)
+        self._drop(replica_id)
+
+    def _drop(self, replica_id: str) -> None:
+        """Forget what is only true while this gateway works on the replica."""
+        self._described.pop(replica_id, None)
         self._prober.forget(replica_id)
         self._starter.forget(replica_id)
+        self._ender.forget(replica_id)
 
     async def _next(self, replica: Replica, deployment: Deployment) -> float | None:
         node = self._lost_node(replica)
@@ -113,8 +125,7 @@ class ReplicaController:
     async def _let_go(self, replica: Replica) -> None:
         """Leave the replica to the gateway that holds its lease: what is remembered of it would be out of date."""
         _, followed = self._held.pop(replica.id, ("", ""))
-        self._prober.forget(replica.id)
-        self._starter.forget(replica.id)
+        self._drop(replica.id)
         for name in {followed, replica.instance_name}:  # by now the row may name a later attempt's instance
             await self._collector.stop(name)
 
@@ -162,8 +173,10 @@ class ReplicaController:
         self._collector.start(provider, replica.instance_name, replica.deployment_id, replica.id)
 
     async def _watch(self, replica: Replica, deployment: Deployment) -> float | None:
-        """Look at the instance, then at the engine in it."""
+        """Look at the instance, if it is time to, then at the engine in it."""
         self._follow(replica)
+        if self._seen_lately(replica):
+            return await self._prober.probe(replica, deployment)
         try:
             instance = await self._providers.get(replica.provider).describe(replica.instance_name)
         except ProviderError:
@@ -180,7 +193,16 @@ class ReplicaController:
                 )
                 return await self._prober.not_ready(replica, deployment, text, reason="INSTANCE_NOT_STARTED")
             case InstanceState.RUNNING:
+                self._described[replica.id] = (replica.instance_name, self._clock())
                 return await self._prober.probe(await self._note(replica, instance), deployment)
+
+    def _seen_lately(self, replica: Replica) -> bool:
+        """Whether the instance need not be described: of one that is still starting, more becomes known."""
+        name, seen_at = self._described.get(replica.id, ("", 0.0))
+        local = self._providers.get(replica.provider).capabilities.kind == "local"
+        interval_s = DESCRIBE_LOCAL_S if local else DESCRIBE_REMOTE_S
+        lately = name == replica.instance_name and 0 <= self._clock() - seen_at < interval_s
+        return lately and (replica.state is not ReplicaState.STARTING or (replica.endpoint != "" and not local))
 
     async def _ended(self, replica: Replica, deployment: Deployment, instance: Instance) -> float:
         reason, text = _how_it_ended(instance)

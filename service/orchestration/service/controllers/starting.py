@@ -175,7 +175,7 @@ class Starter:
         reaped.
         """
         if pool.state is PoolState.ACTIVE and pool.enabled:
-            if self._waiting.patience(replica):
+            if self._waiting.patience(replica) or not deployment.fallback_pool_ids:
                 return False
             async with self._transitions.place(deployment.id) as tx:
                 if not await self._chooser.elsewhere(tx, deployment, replica):
