@@ -23,7 +23,7 @@ INDEXED: Mapping[type[Record], tuple[tuple[str, ...], ...]] = {
     Node: (("pool_id",), ("provider",), ("provider", "provider_instance_id")),
     Model: (("name",), ("name", "model_version")),
     Deployment: (("pool_id",), ("org_id",), ("model_name",), ("model_id",)),
-    Replica: (("deployment_id",), ("pool_id",), ("node_id",), ("instance_name",)),
+    Replica: (("deployment_id",), ("pool_id",), ("node_id",), ("instance_name",), ("state",)),
 }
 """Fields by which records are found without a scan."""
 

@@ -12,6 +12,7 @@ from orchestration.service.controllers.nodes import NodeController
 from orchestration.service.controllers.queue import WorkQueue
 from orchestration.service.controllers.reaper import Reaper
 from orchestration.service.controllers.replicas import ReplicaController
+from orchestration.service.controllers.room import Room
 from orchestration.service.controllers.shards import ShardLeases
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.logs.store import LogStore
@@ -51,6 +52,7 @@ class ControllerManager:
         )
         self._replicas = WorkQueue("replica", replicas.step, workers=_REPLICA_WORKERS, backoff=Backoff(0.1, 30.0))
         self._deployment_of: dict[str, str] = {}
+        self._room = Room(index)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, shards: ShardLeases) -> None:
@@ -73,6 +75,7 @@ class ControllerManager:
             self._deployments.add(deployment.id)
         for replica in self._index.all(Replica):
             self._deployment_of[replica.id] = replica.deployment_id
+            self._room.seen(replica)
             self._replicas.add(replica.id)
 
     async def _resync(self) -> None:
@@ -101,23 +104,25 @@ class ControllerManager:
                     log.error("changes could not be handed on; the next pass finds them", exc_info=error)
 
     async def _wake(self, batch: Iterable[Change]) -> None:
-        room = False
+        returned = False
         for change in batch:
             match change.kind:
                 case Deployment.kind:
                     self._deployment_changed(change)
                 case Replica.kind:
-                    room |= self._replica_changed(change)
+                    returned |= self._replica_changed(change)
                 case Node.kind:
                     self._node_changed(change.id)
-                    room = True
+                    self._room.node_changed(change)
+                    returned = True
                 case Pool.kind:
-                    room = True
+                    self._room.pool_changed(change.id)
+                    returned = True
                 case _:
                     pass
-        if room:
-            for replica in self._index.find(Replica, state=ReplicaState.PENDING):
-                self._replicas.add(replica.id)
+        for replica_id in self._room.take():
+            self._replicas.add(replica_id)
+        if returned:
             self._reaper.look_at_pools()
 
     def _node_changed(self, node_id: str) -> None:
@@ -138,6 +143,7 @@ class ControllerManager:
         """Wake the replica and its deployment; True when it gave its place back."""
         replica = self._index.get(Replica, change.id)
         self._replicas.add(change.id)
+        self._room.replica_changed(change)
         if replica is None:
             deployment_id = self._deployment_of.pop(change.id, "")
             if deployment_id:

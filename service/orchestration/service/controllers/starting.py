@@ -70,6 +70,10 @@ class Starter:
 
     async def place(self, replica: Replica, deployment: Deployment) -> Replica:
         """Reserve a place and write down the instance's name; without a place the row says why."""
+        seen = self._chooser.look(deployment, replica.id)
+        told = (replica.state, replica.reason, replica.message)
+        if not seen.feasible and told == (ReplicaState.PENDING, seen.reason, seen.message):
+            return replica  # nothing to write: other callers need not wait for this look
         async with self._transitions.place(deployment.id) as tx:
             best = await self._chooser.choose(tx, deployment, replica.id)
             if not best.feasible:

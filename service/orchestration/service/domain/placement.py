@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestration.service.domain.places import SPOT_MODELS, Place, PoolView
+from orchestration.service.domain.places import SPOT_MODELS, Demand, Place, PoolView
 from orchestration.service.domain.policy import SchedulingPolicy, Strategy, policy_of
 from orchestration.service.domain.refusals import (
     EPSILON,
@@ -44,7 +44,12 @@ class Candidate:
         return (self.pool_id, self.node_id, self.resource_id, self.pricing_model)
 
 
-def never(deployment: Deployment, view: PoolView) -> Refusal | None:
+def pools_of(deployment: Deployment) -> tuple[str, ...]:
+    """The ids of a deployment's pools, in the order in which they are tried."""
+    return (deployment.pool_id, *deployment.fallback_pool_ids)
+
+
+def never(deployment: Demand, view: PoolView) -> Refusal | None:
     """Why the pool can never hold one replica of the deployment, whatever is freed; None when it might.
 
     A pool whose nodes or offers are not known yet might.
@@ -57,7 +62,7 @@ def never(deployment: Deployment, view: PoolView) -> Refusal | None:
     return refusals[0] if refusals and all(refusals) else None
 
 
-def capacity(deployment: Deployment, view: PoolView) -> tuple[int | None, str]:
+def capacity(deployment: Demand, view: PoolView) -> tuple[int | None, str]:
     """The most replicas of the deployment that the pool could hold when empty, and the limit that says so.
 
     None: no limit is known.
@@ -79,7 +84,7 @@ def capacity(deployment: Deployment, view: PoolView) -> tuple[int | None, str]:
     return min(limits) if limits else (None, "")
 
 
-def _slots(deployment: Deployment, view: PoolView, place: Place) -> int:
+def _slots(deployment: Demand, view: PoolView, place: Place) -> int:
     """Replicas of the deployment that an empty node takes."""
     limit = replica_limit(deployment, view.pool, place)
     if not deployment.gpu_per_replica:
@@ -88,7 +93,7 @@ def _slots(deployment: Deployment, view: PoolView, place: Place) -> int:
     return min(by_gpu, limit) if limit else by_gpu
 
 
-def candidates(deployment: Deployment, view: PoolView) -> list[Candidate]:
+def candidates(deployment: Demand, view: PoolView) -> list[Candidate]:
     """Every place in the pool with whether it can take one replica now: the best first, the hopeless last."""
     pool = view.pool
     refusal = pool_now(view) or pool_never(deployment, view)

@@ -5,11 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from orchestration.store.records import Node, NodeState, Pool, Reservation
 
 SPOT_MODELS = frozenset({"spot", "auction"})
 """Pricing models of capacity that may be taken back at any time."""
+
+
+class Demand(Protocol):
+    """What placement looks at of a deployment, and nothing else: where these are equal, so is what it finds."""
+
+    @property
+    def owner_id(self) -> str:
+        """Who owns it."""
+        ...
+
+    @property
+    def org_id(self) -> str:
+        """The owner's organisation."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """What its replicas run."""
+        ...
+
+    @property
+    def gpu_per_replica(self) -> int:
+        """GPUs that each of them needs; 0: none."""
+        ...
+
+
+DemandKey = tuple[str, str, str, int]
+
+
+def demand_key(demand: Demand) -> DemandKey:
+    """Equal for deployments that are placed alike."""
+    return (demand.owner_id, demand.org_id, demand.engine, demand.gpu_per_replica)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

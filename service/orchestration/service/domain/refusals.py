@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestration.service.domain import gpu
-from orchestration.service.domain.places import SPOT_MODELS, Place, PoolView, takes_replicas
+from orchestration.service.domain.places import SPOT_MODELS, Demand, Place, PoolView, takes_replicas
 from orchestration.service.domain.policy import policy_of
-from orchestration.store.records import Deployment, Pool, PoolState
+from orchestration.store.records import Pool, PoolState
 
 CPU_REPLICAS_PER_VCPU = 4
 """Replicas without a GPU that one CPU of a node takes unless the pool's policy says otherwise: engines share CPUs well
@@ -26,7 +26,7 @@ class Refusal:
     message: str
 
 
-def pool_never(deployment: Deployment, view: PoolView) -> Refusal | None:
+def pool_never(deployment: Demand, view: PoolView) -> Refusal | None:
     """Why no place of the pool, whatever there is in it, can hold a replica of the deployment."""
     pool, want = view.pool, deployment.gpu_per_replica
     if pool.is_dedicated and pool.owner_id not in {deployment.owner_id, deployment.org_id}:
@@ -58,12 +58,12 @@ def pool_now(view: PoolView) -> Refusal | None:
     return None
 
 
-def place_never(deployment: Deployment, view: PoolView, place: Place) -> Refusal | None:
+def place_never(deployment: Demand, view: PoolView, place: Place) -> Refusal | None:
     """Why the place can never hold a replica of the deployment, however empty it is."""
     return next(_never(deployment, view, place), None)
 
 
-def _never(deployment: Deployment, view: PoolView, place: Place) -> Iterator[Refusal]:
+def _never(deployment: Demand, view: PoolView, place: Place) -> Iterator[Refusal]:
     pool, want = view.pool, deployment.gpu_per_replica
     where = f"{place.what} of pool {pool.name!r}" if place.node_id else place.what
     if not place.node_id:
@@ -104,7 +104,7 @@ def _region_allowed(region: str, pool: Pool) -> bool:
     return region.strip().lower() in {allowed.strip().lower() for allowed in pool.region_constraint}
 
 
-def place_now(deployment: Deployment, view: PoolView, place: Place) -> Refusal | None:
+def place_now(deployment: Demand, view: PoolView, place: Place) -> Refusal | None:
     """Why the place takes no replica of the deployment as things are now."""
     pool, want = view.pool, deployment.gpu_per_replica
     if place.node_state is not None and not takes_replicas(place.node_state):
@@ -129,7 +129,7 @@ def place_now(deployment: Deployment, view: PoolView, place: Place) -> Refusal |
     return None
 
 
-def replica_limit(deployment: Deployment, pool: Pool, place: Place) -> int:
+def replica_limit(deployment: Demand, pool: Pool, place: Place) -> int:
     """Replicas that the node takes whatever GPUs it has; 0: as many as its GPUs take."""
     limit = policy_of(pool).max_replicas_per_node
     if deployment.gpu_per_replica:
