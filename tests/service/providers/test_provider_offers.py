@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from orchestration.service.providers import offers as module
 from orchestration.service.providers import registry as registry_module
+from orchestration.service.providers.base import ProviderContext
 from orchestration.service.providers.offers import Offers, rents
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
@@ -116,18 +117,27 @@ def test_only_those_that_rent_are_asked() -> None:
     assert registry.offers.of("nosana").resources == ()
 
 
-def clouded(_context: object) -> Cloud:
-    """A provider as an installed package makes it."""
-    return cloud()
+class Installed:
+    """A provider's entry point, as an installed package declares it."""
+
+    name = "cloud"
+
+    def load(self) -> Callable[[ProviderContext], Cloud]:
+        """Makes the provider."""
+        return lambda _context: cloud()
+
+
+def installed(*, group: str) -> list[Installed]:
+    """The entry points that there are."""
+    assert group == registry_module.ENTRY_POINT_GROUP
+    return [Installed()]
 
 
 async def test_when_a_provider_was_asked_is_told_in_the_gateway_s_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was placed since is told by the rows, which are written in that time, whatever the wall clock says."""
-    entry = EntryPoint("cloud", f"{__name__}:clouded", registry_module.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(EntryPoint, "load", lambda _self: clouded)
-    monkeypatch.setattr(registry_module, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(registry_module, "entry_points", installed)
     registry = ProviderRegistry.discover(tmp_path, "test", {}, clock=FakeClock(1000.0))
     await registry.offers.refresh()
     assert registry.offers.of("cloud").asked_at == 1000.0
