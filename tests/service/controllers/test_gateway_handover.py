@@ -17,7 +17,7 @@ from orchestration.service.controllers.leaving import Leaver
 from orchestration.service.controllers.nodes import NodeController, NodeTiming
 from orchestration.service.controllers.probing import Prober
 from orchestration.service.controllers.reaper import Reaper
-from orchestration.service.controllers.replicas import ReplicaController
+from orchestration.service.controllers.replicas import DESCRIBE_REMOTE_S, ReplicaController
 from orchestration.service.controllers.retention import Retention
 from orchestration.service.controllers.shards import shard_name
 from orchestration.service.controllers.starting import Starter
@@ -47,6 +47,7 @@ class Chatty(FakeProvider):
         self.created: list[str] = []
         self.owned: list[str] = []
         self.deleted: list[str] = []
+        self.described = 0
         self.followed: set[str] = set()
 
     async def create(self, spec: InstanceSpec) -> Instance:
@@ -56,6 +57,7 @@ class Chatty(FakeProvider):
 
     async def describe(self, name: str) -> Instance | None:
         """Runs."""
+        self.described += 1
         return self._instance(name)
 
     async def list_owned(self) -> Sequence[Instance]:
@@ -232,3 +234,33 @@ async def test_only_the_gateway_that_reaps_forgets_what_is_old(handover: Handove
     assert await events() == there
     await mine.look()
     assert await events() == 0
+
+
+async def test_an_instance_elsewhere_is_described_seldom(handover: Handover) -> None:
+    await handover.controller.step("r")
+    async with handover.store.write(actor="test") as tx:
+        endpoint = "http://127.0.0.1:1"
+        await tx.update(replace(handover.replica, state=ReplicaState.READY, endpoint=endpoint, health_path="/health"))
+    for _ in range(4):
+        await handover.controller.step("r")
+        handover.pass_time(1.0)
+    assert handover.provider.described == 1
+    handover.pass_time(DESCRIBE_REMOTE_S - 4)
+    await handover.turn(handover.mine)
+    await handover.controller.step("r")
+    assert handover.provider.described == 2
+
+
+async def test_an_instance_is_asked_to_end_once_and_again_when_it_has_not_for_a_while(handover: Handover) -> None:
+    await handover.controller.step("r")
+    name = handover.replica.instance_name
+    async with handover.store.write(actor="test") as tx:
+        await tx.update(replace(handover.replica, state=ReplicaState.TERMINATING))
+    for _ in range(4):
+        await handover.controller.step("r")
+        handover.pass_time(1.0)
+    assert handover.provider.deleted == [name]
+    handover.pass_time(2.0)
+    await handover.turn(handover.mine)
+    await handover.controller.step("r")
+    assert handover.provider.deleted == [name, name]

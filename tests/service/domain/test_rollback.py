@@ -70,6 +70,13 @@ FAILURES: list[tuple[str, Deployment, Replica, str]] = [
     ("a replica waits too long", UPDATE, waiting(), "PROGRESS_DEADLINE_EXCEEDED"),
     ("a replica waits", UPDATE, waiting(created_at=NOW - 59), ""),
     ("a replica was placed before, and waits again", UPDATE, waiting(attempt=1, state_changed_at=NOW - 59), ""),
+    (
+        "its provider cannot start it, and it was without an instance before",
+        UPDATE,
+        replace(waiting(attempt=2, state_changed_at=NOW - 1, waits_since=NOW - 61), state=ReplicaState.PROVISIONING),
+        "PROGRESS_DEADLINE_EXCEEDED",
+    ),
+    ("its provider is being asked", UPDATE, replace(waiting(reason=""), state=ReplicaState.PROVISIONING), ""),
     ("nobody has looked for a place yet", UPDATE, waiting(reason=""), ""),
     ("nothing was ever complete", replace(UPDATE, stable_generation=0, stable_template={}), GIVEN_UP, ""),
     ("what was complete before fails now", STABLE, replace(GIVEN_UP, generation=1), ""),
