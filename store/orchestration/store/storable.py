@@ -10,7 +10,6 @@ import operator
 import re
 import typing
 from collections.abc import Callable
-from functools import cache
 from typing import Any, TypeVar
 
 from orchestration.store.errors import StoreError
@@ -19,6 +18,9 @@ T = TypeVar("T")
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_Texts = tuple[tuple[str, ...], Callable[[Any], tuple[str, ...]]]
+_TEXTS: dict[type[Any], _Texts] = {}
+"""What ``_texts`` found, by class."""
 _TOLD = frozenset({"reason", "message", "failed_reason", "failed_message"})
 """Fields for a person to read: engines and providers have their say there."""
 
@@ -40,7 +42,7 @@ def storable(row: T) -> T:
 
     Raises StoreError naming a field that holds what no database takes.
     """
-    names, values = _texts(type(row))
+    names, values = _TEXTS.get(type(row)) or _texts(type(row))
     texts = values(row)
     told = {
         name: printable(text)
@@ -63,9 +65,9 @@ def check_storable(**texts: str) -> None:
             raise StoreError(f"{name} holds a NUL or half a character, which cannot be stored: {text!r}")
 
 
-@cache
-def _texts(cls: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[str, ...]]]:
+def _texts(cls: type[Any]) -> _Texts:
     """Names of the fields of a class that are text (JSON is none: it escapes what is in it), and their values."""
     hints = typing.get_type_hints(cls)
     names = tuple(f.name for f in dataclasses.fields(cls) if hints[f.name] is str)
-    return names, operator.attrgetter(*names)
+    _TEXTS[cls] = names, operator.attrgetter(*names)
+    return _TEXTS[cls]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, MutableSequence
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -33,13 +33,13 @@ def _paths(value: Any, path: str) -> Iterator[str]:
             for field, inner in value.ListFields():
                 yield from _paths(inner, f"{path}.{field.name}".lstrip(".") if named else path)
         case MutableMapping():
-            for key, inner in value.items():
+            for key, inner in cast("MutableMapping[Any, Any]", value).items():
                 here = f"{path}[{key!r}]"
                 if isinstance(key, str) and "\0" in key:
                     yield here
                 yield from _paths(inner, here)
         case MutableSequence():
-            for position, inner in enumerate(value):
+            for position, inner in enumerate(cast("MutableSequence[Any]", value)):
                 yield from _paths(inner, f"{path}[{position}]")
         case _:
             pass  # a number, an enum or bytes
