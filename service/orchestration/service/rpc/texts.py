@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, MutableSequence
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -20,6 +20,7 @@ def nul_violations(message: Message) -> list[Violation]:
 
 def _paths(value: Any, path: str) -> Iterator[str]:
     """Paths of the strings with a NUL. Messages nest no deeper than protobuf's parser allows (100)."""
+    several: Any = value
     match value:
         case str():
             if "\0" in value:
@@ -33,13 +34,13 @@ def _paths(value: Any, path: str) -> Iterator[str]:
             for field, inner in value.ListFields():
                 yield from _paths(inner, f"{path}.{field.name}".lstrip(".") if named else path)
         case MutableMapping():
-            for key, inner in cast("MutableMapping[Any, Any]", value).items():
+            for key, inner in several.items():
                 here = f"{path}[{key!r}]"
                 if isinstance(key, str) and "\0" in key:
                     yield here
                 yield from _paths(inner, here)
         case MutableSequence():
-            for position, inner in enumerate(cast("MutableSequence[Any]", value)):
+            for position, inner in enumerate(several):
                 yield from _paths(inner, f"{path}[{position}]")
         case _:
             pass  # a number, an enum or bytes
