@@ -19,11 +19,12 @@ from structlog.testing import capture_logs
 
 from orchestration.service.logs import store as store_module
 from orchestration.service.logs.collector import LogCollector
-from orchestration.service.logs.errors import LogBusyError, SourceMovedError
+from orchestration.service.logs.errors import LogBusyError, LogStoreError, SourceMovedError
 from orchestration.service.logs.segments import list_segments
-from orchestration.service.logs.store import LogStore
+from orchestration.service.logs.store import LogLine, LogStore
+from orchestration.service.logs.writing import LogWriter
 from tests.support.log_copier import SEGMENT_BYTES, SOURCES
-from tests.support.log_sources import PrintingProvider, all_lines, copied, messages, records, until
+from tests.support.log_sources import PrintingProvider, all_lines, collect, copied, messages, records, until
 
 
 @contextmanager
@@ -116,7 +117,8 @@ async def test_lines_wait_at_their_source_while_the_log_is_locked(tmp_path: Path
 _APPENDING = """
 import asyncio, sys, time
 from pathlib import Path
-from orchestration.service.logs.store import LogStore
+from orchestration.service.logs.store import LogLine, LogStore
+from orchestration.service.logs.writing import LogWriter
 from orchestration.service.providers.base import LogRecord
 
 async def main() -> None:
@@ -190,4 +192,39 @@ async def test_two_copiers_that_are_stopped_and_killed_at_random_keep_each_line_
     for source in SOURCES:
         kept = [line.message for line in await all_lines(store, "d") if line.replica_id == source]
         assert kept == [f"{source} {number}" for number in range(1, lines + 1)]
+    await store.close()
+
+
+async def test_a_failure_that_nobody_foresaw_does_not_end_the_look_at_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = LogStore(tmp_path), LogStore(tmp_path)
+    seen: list[LogLine] = []
+    task = asyncio.create_task(collect(store.follow("d", after=0, replica_id=None), seen))
+    await other.append("d", "r", records("one"), "i")
+    await until(lambda: messages(seen) == ["one"])
+
+    def fail(_: LogWriter) -> bool:
+        raise RuntimeError("not foreseen")
+
+    with capture_logs() as logged, monkeypatch.context() as broken:
+        broken.setattr(LogWriter, "refresh", fail)
+        await until(lambda: any(entry["event"] == "log_watch_failed" for entry in logged))
+    await other.append("d", "r", records("two", first=2), "i")
+    await until(lambda: messages(seen) == ["one", "two"])
+    await store.close()
+    await other.close()
+    await task
+
+
+@pytest.mark.parametrize("field", ["time", "source", "cursor"])
+async def test_a_line_that_says_too_little_is_an_error_of_the_store(tmp_path: Path, field: str) -> None:
+    store = LogStore(tmp_path)
+    await store.append("d", "r", records("one", "two"), "i")
+    await store.close()
+    (segment,) = (tmp_path / "d").glob("*.jsonl")
+    segment.write_text(segment.read_text().replace(f'"{field}":', '"other":'))
+    store = LogStore(tmp_path)
+    with pytest.raises(LogStoreError, match=f"line 1 has no '{field}'"):
+        await store.append("d", "r", records("three", first=3), "i")
     await store.close()

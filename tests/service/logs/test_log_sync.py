@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestration.service.logs.store import LogStore
+from orchestration.service.logs.writing import LogWriter
 from tests.support.log_sources import all_lines, messages, records, until
 
 
@@ -72,3 +73,17 @@ async def test_a_disk_that_cannot_sync_is_logged_and_lines_are_still_kept(store:
     await store.append("d", "r", records("two"), "i")
     await until(lambda: bool(disk.synced))
     assert messages(await all_lines(store, "d")) == ["one", "two"]
+
+
+async def test_a_failure_that_nobody_foresaw_ends_no_syncing(
+    store: LogStore, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: LogWriter) -> None:
+        raise RuntimeError("not foreseen")
+
+    with capture_logs() as logged, monkeypatch.context() as broken:
+        broken.setattr(LogWriter, "sync", fail)
+        await store.append("d", "r", records("a"), "i")
+        await until(lambda: any(entry["event"] == "log_sync_failed" for entry in logged))
+    await store.append("d", "r", records("b", first=2), "i")
+    await until(lambda: bool(disk.synced))

@@ -17,6 +17,8 @@ from orchestration.service.logs.writing import Limits, LogWriter
 
 POLL_S = 0.05
 """Pause between two looks: a line that another process wrote is followed within twice this time."""
+_RETRY_S = 1.0
+"""Pause after a look that failed in a way that was not foreseen."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,16 +76,21 @@ class OthersWatch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _look_on(self) -> None:
-        while self._followers:
-            await asyncio.sleep(POLL_S)
-            entries = list(self._followers)
-            try:
-                changed = await self._run(partial(_changed, entries))
-            except LogStoreError:
-                break  # the store is closed
-            for entry in changed:
-                entry.wake()
-        self._task = None
+        try:
+            while self._followers:
+                await asyncio.sleep(POLL_S)
+                try:
+                    changed = await self._run(partial(_changed, list(self._followers)))
+                except LogStoreError:
+                    break  # the store is closed
+                except Exception as error:  # whatever it was, followers wait for the next look
+                    log.error("log_watch_failed", retry_in_s=_RETRY_S, exc_info=error)
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                for entry in changed:
+                    entry.wake()
+        finally:
+            self._task = None
 
 
 def _changed(entries: Sequence[DeploymentLog]) -> list[DeploymentLog]:

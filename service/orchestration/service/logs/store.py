@@ -246,10 +246,12 @@ class LogStore:
             log.warning("log_sweep_failed", deployment_id=deployment_id, error=str(error))
 
     async def _sync_soon(self) -> None:
-        while self._unsynced:
-            await asyncio.sleep(_SYNC_INTERVAL_S)
-            await self._sync()
-        self._syncing = None
+        try:
+            while self._unsynced:
+                await asyncio.sleep(_SYNC_INTERVAL_S)
+                await self._sync()
+        finally:
+            self._syncing = None
 
     async def _sync(self) -> None:
         for entry in list(self._unsynced):
@@ -258,6 +260,8 @@ class LogStore:
                 await self._run(entry.writer.sync)
             except LogStoreError as error:
                 log.error("log_sync_failed", folder=str(entry.writer.folder), error=str(error))
+            except Exception as error:  # not foreseen: the other logs are to last all the same
+                log.error("log_sync_failed", folder=str(entry.writer.folder), exc_info=error)
 
     async def _patiently(self, function: Callable[[], _T]) -> _T:
         """Try again while another process holds the lock. Raises `LogBusyError` when that lasts."""

@@ -118,7 +118,11 @@ class Tip:
                 break  # power was lost before these bytes were on disk
             if record.get("seq") != end + 1:
                 break
+            try:
+                time, source, cursor = record["time"], record["source"], record["cursor"]
+            except KeyError as error:
+                raise LogStoreError(f"log segment {path} is damaged: line {end + 1} has no {error}") from error
             end, self.size = end + 1, offset
-            self.latest = max(self.latest, record["time"])
-            self.remember(record["source"], record["cursor"])
+            self.latest = max(self.latest, time)
+            self.remember(source, cursor)
         return end
