@@ -38,7 +38,9 @@ def four_gpus() -> FakeInventory:
 class LocalHarness:
     """One installation: its data folder, its tag, and the provider that runs now."""
 
-    def __init__(self, data_dir: Path, inventory: FakeInventory, settings: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, data_dir: Path, inventory: FakeInventory, settings: Mapping[str, str], clock: Clock = time.time
+    ) -> None:
         self.data_dir = data_dir
         self.owner = f"test-{uuid.uuid4().hex}"
         self.inventory = inventory

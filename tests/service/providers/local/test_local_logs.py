@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,17 @@ import pytest
 from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.logreader import LogReader
 from orchestration.service.providers.local.records import InstanceFolder
-from orchestration.service.providers.local.shim.logfile import MAX_LINE_BYTES, LineSplitter, LogWriter, segment_numbers
+from orchestration.service.providers.local.shim.logfile import (
+    LOG_FOLDER,
+    MAX_LINE_BYTES,
+    LineSplitter,
+    LogWriter,
+    segment_numbers,
+    segment_path,
+)
 from tests.support.provider_conformance import line, read
 from tests.support.provider_local import LocalHarness, local_harness
-from tests.support.provider_processes import ask, ended, python_command
+from tests.support.provider_processes import ask, ended, python_command, until
 
 
 async def printed(local: LocalHarness, code: str) -> list[tuple[str, str]]:
@@ -227,3 +236,44 @@ def test_a_line_without_end_takes_no_memory() -> None:
         assert splitter.feed(b"z" * 65536) == []
     assert splitter.flush() == ["z" * MAX_LINE_BYTES + f" [line cut: {84 * 65536} more bytes]"]
     assert splitter.flush() == []
+
+
+async def test_a_disk_that_hangs_holds_up_nothing_but_its_logs(local: LocalHarness) -> None:
+    """The next segment is a pipe, which nobody opens for writing: opening it hangs, as on the disk of a lost server."""
+    await local.provider.create(local.exiting("a", 3))
+    lines = await read(local.provider, "a", follow=True)
+    pipe = Path(segment_path(str(local.folder("a") / LOG_FOLDER), 9))
+    os.mkfifo(pipe)
+    following = asyncio.ensure_future(read(local.provider, "a", after=lines[-1].cursor, follow=True))
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            assert not following.done()
+            assert await local.provider.describe("a") is not None
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # the disk is back
+    await until(lambda: str(pipe) not in open_files())
+
+
+async def test_those_that_stop_following_leave_nothing_open(local: LocalHarness) -> None:
+    await local.provider.create(local.serving("a"))
+    await line(local.provider, "a", "line 2")
+    for number in range(100):
+        following = asyncio.ensure_future(read(local.provider, "a", follow=True))
+        await asyncio.sleep(number / 10_000)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    folder = str(local.folder("a") / LOG_FOLDER)
+    await until(lambda: not any(path.startswith(folder) for path in open_files()))
+
+
+def open_files() -> set[str]:
+    """What this process has open, pipes too."""
+    paths: set[str] = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            paths.add(str(link.readlink()))
+    return paths

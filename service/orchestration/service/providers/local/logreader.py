@@ -6,17 +6,28 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from orchestration.service.providers.base import LogRecord, ProviderError
 from orchestration.service.providers.local.records import InstanceFolder
 from orchestration.service.providers.local.shim.logfile import LOG_FOLDER, segment_numbers, segment_path
 
 _CHUNK_BYTES = 64 * 1024
-"""Read and parsed between two turns of the event loop, which takes a few milliseconds."""
+"""Read and parsed at a time, which takes a few milliseconds."""
 _POLL_S = 0.05
 _ROTATED = "they were rotated away before they were read"
+
+_T = TypeVar("_T")
+
+
+class Submit(Protocol):
+    """Has blocking work done in a thread."""
+
+    def __call__(self, work: Callable[[], _T], /) -> Future[_T]:
+        """What it will give. Raises `ProviderError` where there are no threads any more."""
+        ...
 
 
 def parse_cursor(cursor: str) -> tuple[int, int, int | None]:
@@ -152,20 +163,48 @@ def _value(line: bytes) -> dict[str, Any]:
     return {"t": 0.0, "s": "stderr", "m": f"[a record of {len(line)} bytes is damaged]"}
 
 
+class _Follower:
+    """What one caller reads: made, read on and closed in threads, by one of them at a time."""
+
+    def __init__(self, folder: InstanceFolder, after: str, is_last: Callable[[], bool]) -> None:
+        self._folder = folder
+        self._after = after
+        self._is_last = is_last
+        self._reader: LogReader | None = None
+
+    def look(self) -> tuple[list[LogRecord], bool]:
+        """The next lines, and whether there will be no more once there are none. Blocks; raises `ProviderError`."""
+        # Asked before the read: what was printed before the end is then read for certain.
+        last = self._is_last()
+        if self._reader is None:
+            self._reader = LogReader(self._folder, self._after)
+        return self._reader.read(), last
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
 async def read_log(
-    folder: InstanceFolder, *, after: str, follow: bool, ended: Callable[[], bool]
+    folder: InstanceFolder, *, after: str, follow: bool, ended: Callable[[], bool], submit: Submit
 ) -> AsyncIterator[LogRecord]:
-    """Lines after the cursor; with ``follow`` until ``ended`` says so and all was read. Raises `ProviderError`."""
-    reader = LogReader(folder, after)
+    """Lines after the cursor; with ``follow`` until ``ended`` says so and all was read. Raises `ProviderError`.
+
+    What touches the disk, ``ended`` too, runs where ``submit`` has it run: a disk that hangs holds up its logs alone.
+    """
+    follower = _Follower(folder, after, ended if follow else lambda: True)
+    looking: Future[tuple[list[LogRecord], bool]] | None = None
     try:
         while True:
-            # Asked before the read: what was printed before the end is then read for certain.
-            done = not follow or ended()
-            while records := reader.read():
-                for record in records:
-                    yield record
-            if done:
-                return
-            await asyncio.sleep(_POLL_S)
+            looking = submit(follower.look)
+            records, last = await asyncio.wrap_future(looking)
+            for record in records:
+                yield record
+            if not records:
+                if last:
+                    return
+                await asyncio.sleep(_POLL_S)
     finally:
-        reader.close()
+        # A caller that goes does not end a look that is under way: what it reads from is closed only after it.
+        if looking is not None:
+            looking.add_done_callback(lambda _: follower.close())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 _THREADS = 8
+_LOG_THREADS = 4
+"""Of their own: neither do logs wait for a creation, nor a creation for logs."""
 _POLL_S = 0.02
 _KILL_MARGIN_S = 10.0
 """How long after the grace a supervisor may take before it is itself held to hang, and killed."""
@@ -72,6 +74,7 @@ class LocalProvider:
         self._inventory = inventory or NvmlInventory()
         self._creator = Creator(context, self._settings, self._inventory)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"provider-{context.name}")
+        self._log_threads = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix=f"logs-{context.name}")
         self._watch = SupervisorWatch(self._supervisor_ended)
         self._tasks: set[asyncio.Task[None]] = set()
         self._deletions: set[str] = set()
@@ -105,6 +108,7 @@ class LocalProvider:
         await asyncio.gather(*tasks, return_exceptions=True)
         # A creation under way comes to its end, so that it is not left half done.
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._log_threads.shutdown)
         self._watch.close()
 
     async def list_resources(self) -> Sequence[Resource]:
@@ -122,10 +126,10 @@ class LocalProvider:
     async def describe(self, name: str) -> Instance | None:
         if not valid_name(name):
             return None
-        view = look(self._folder(name))
+        view = await self._in_thread(look, self._folder(name))
         if view is not None and removal.needs_settling(view):
             await self._settle(view.folder)
-            view = look(view.folder)
+            view = await self._in_thread(look, view.folder)
         return self._instance(view) if view is not None and view.owned_by(self._context.owner) else None
 
     async def list_owned(self) -> Sequence[Instance]:
@@ -138,7 +142,7 @@ class LocalProvider:
 
     async def delete(self, name: str) -> None:
         folder = self._folder(name)
-        view = look(folder) if valid_name(name) else None
+        view = await self._in_thread(look, folder) if valid_name(name) else None
         if view is None or (view.recorded and not view.owned_by(self._context.owner)):
             return
         try:
@@ -152,7 +156,7 @@ class LocalProvider:
         return (
             _nothing()
             if folder is None
-            else read_log(folder, after=after, follow=follow, ended=partial(_has_ended, folder))
+            else read_log(folder, after=after, follow=follow, ended=partial(_has_ended, folder), submit=self._read)
         )
 
     def _folder(self, name: str) -> InstanceFolder:
@@ -206,7 +210,7 @@ class LocalProvider:
         kill_at = loop.time() + await self._in_thread(_grace, folder) + _KILL_MARGIN_S
         asked = False
         # The mark goes with the instance: without it, the lock is that of a new one of the same name.
-        while folder.deleting() and folder.locked():
+        while await self._in_thread(_is_ending, folder):
             if not asked:
                 asked = await self._in_thread(removal.ask_to_stop, folder, self._context.owner)
             if loop.time() > kill_at:
@@ -232,10 +236,21 @@ class LocalProvider:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
 
+    def _read(self, work: Callable[[], _T]) -> Future[_T]:
+        self._check_open()
+        return self._log_threads.submit(work)
+
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ProviderError(PROVIDER_CLOSED, f"provider {self.name} is closed", retryable=False)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+
+def _is_ending(folder: InstanceFolder) -> bool:
+    return folder.deleting() and folder.locked()
 
 
 def _has_ended(folder: InstanceFolder) -> bool:
