@@ -88,7 +88,9 @@ async def test_a_clock_that_is_set_under_a_running_gateway(tmp_path: Path, wall:
 async def test_no_log_grows_old_by_a_jump(tmp_path: Path, wall: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was not given the gateway's time would go by the wall clock, and see every line and grace outlived."""
     for made in (LogStore, ProviderContext):
-        monkeypatch.setitem(made.__init__.__kwdefaults__, "clock", wall)
+        defaults = made.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "clock", wall)
     logs = tmp_path / "data" / "logs"
 
     async def swept() -> None:

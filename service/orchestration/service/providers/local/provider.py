@@ -126,10 +126,10 @@ class LocalProvider:
     async def describe(self, name: str) -> Instance | None:
         if not valid_name(name):
             return None
-        view = await self._in_thread(look, self._folder(name))
+        view = look(self._folder(name))
         if view is not None and removal.needs_settling(view):
             await self._settle(view.folder)
-            view = await self._in_thread(look, view.folder)
+            view = look(view.folder)
         return self._instance(view) if view is not None and view.owned_by(self._context.owner) else None
 
     async def list_owned(self) -> Sequence[Instance]:
@@ -142,7 +142,7 @@ class LocalProvider:
 
     async def delete(self, name: str) -> None:
         folder = self._folder(name)
-        view = await self._in_thread(look, folder) if valid_name(name) else None
+        view = look(folder) if valid_name(name) else None
         if view is None or (view.recorded and not view.owned_by(self._context.owner)):
             return
         try:
@@ -210,7 +210,7 @@ class LocalProvider:
         kill_at = loop.time() + await self._in_thread(_grace, folder) + _KILL_MARGIN_S
         asked = False
         # The mark goes with the instance: without it, the lock is that of a new one of the same name.
-        while await self._in_thread(_is_ending, folder):
+        while folder.deleting() and folder.locked():
             if not asked:
                 asked = await self._in_thread(removal.ask_to_stop, folder, self._context.owner)
             if loop.time() > kill_at:
@@ -247,10 +247,6 @@ class LocalProvider:
     def _check_open(self) -> None:
         if self._closed:
             raise ProviderError(PROVIDER_CLOSED, f"provider {self.name} is closed", retryable=False)
-
-
-def _is_ending(folder: InstanceFolder) -> bool:
-    return folder.deleting() and folder.locked()
 
 
 def _has_ended(folder: InstanceFolder) -> bool:
