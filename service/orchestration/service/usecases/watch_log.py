@@ -192,13 +192,14 @@ class WatchLog:
         return self._digests[deployment_id] == known
 
     def _note(self, deployment_id: str, change: Change, *, was: bytes = b"") -> None:
-        sighting = self._sighting(deployment_id, change, change.revision)
+        previous = self._changed.get(deployment_id)
+        before = previous.revision if previous is not None else 0
+        sighting = self._sighting(deployment_id, change, change.revision, was=was, before=before)
         if sighting is None:
             return  # of a deployment that went before, which was told then
         self._gone += sighting.gone
-        previous = self._changed.pop(deployment_id, None)
-        before = previous.revision if previous is not None else 0
-        self._changed[deployment_id] = replace(sighting, was=was, before=before) if was else sighting
+        self._changed.pop(deployment_id, None)
+        self._changed[deployment_id] = sighting
 
     def _forget_gone(self) -> None:
         oldest = [sighting for sighting in self._changed.values() if sighting.gone][: self._gone // 2]
@@ -215,7 +216,9 @@ class WatchLog:
         bare.ClearField("cost_so_far")  # changes by the clock alone
         return message, hashlib.blake2b(bare.SerializeToString(deterministic=True), digest_size=16).digest()
 
-    def _sighting(self, deployment_id: str, change: Change, revision: int) -> Sighting | None:
+    def _sighting(
+        self, deployment_id: str, change: Change, revision: int, *, was: bytes = b"", before: int = 0
+    ) -> Sighting | None:
         deployment = self._index.get(Deployment, deployment_id)
         if deployment is not None:
             return Sighting(
@@ -226,6 +229,8 @@ class WatchLog:
                 org_id=deployment.org_id,
                 pool_id=deployment.pool_id,
                 model_name=deployment.model_name,
+                was=was,
+                before=before,
             )
         created = change.traits.get("created_revision", 0)
         return (
