@@ -36,6 +36,8 @@ from tests.support.cloud.provider import CloudProvider, cloud_capabilities
 PROVIDER = "cloud"
 FULL = {"PRICE_CAP_REACHED", "NO_FREE_GPUS", "POOL_FULL", "NODE_FULL", "NO_CAPACITY", "NODE_NOT_READY"}
 """Why a replica may wait for ever."""
+_TRIED_S = 1.0
+"""So long after it was due, the next attempt was made if there was room."""
 _FOLLOW_S = 2.0
 """How often it is looked what other processes have written: there are none, and each look is a hundred points."""
 _SERVICES = (
@@ -289,7 +291,7 @@ def _rests(replica: Replica, now: float) -> bool:
         case ReplicaState.FAILED:
             return replica.retry_at == 0.0 and not replica.instance_name
         case ReplicaState.PENDING:
-            return replica.reason in FULL and replica.retry_at <= now
+            return replica.reason in FULL and replica.retry_at + _TRIED_S <= now
         case _:
             return False
 
