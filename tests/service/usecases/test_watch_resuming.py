@@ -6,7 +6,7 @@ import asyncio
 import base64
 import random
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -527,9 +527,9 @@ class Looks:
         self.count = 0
         monkeypatch.setattr(watch_log, "deployment_view", self._look)
 
-    def _look(self, *args: Any) -> pb.Deployment:
+    def _look(self, *args: Any, clock: Callable[[], float]) -> pb.Deployment:
         self.count += 1
-        return deployment_view(*args)
+        return deployment_view(*args, clock=clock)
 
 
 async def test_many_changes_at_once_are_not_looked_at_in_one_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,9 @@ class BoundedProvider:
 
     async def _call(self, what: str, limit_s: float, turns: asyncio.Semaphore, call: Callable[[], Awaitable[_T]]) -> _T:
         await self._turn(what, turns)
+        limit = asyncio.timeout(limit_s)
         try:
-            async with asyncio.timeout(limit_s) as limit:
+            async with limit:
                 return await call()
         except TimeoutError as error:
             if not limit.expired():
