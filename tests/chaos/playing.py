@@ -48,7 +48,11 @@ class Play:
         world.start()
         if self._scenario.rates:
             world.cloud.change(world.account, rates=self._scenario.rates, seed=self._seed, list_lag_s=2.0)
-        world.child.call("arm", kill_at)
+        try:
+            world.child.call("arm", kill_at)
+        except KilledError:  # at its very first point
+            world.kills += 1
+            self._recover(Pass(0.0), "", second_kill_at)
         steps = list(self._scenario.steps)
         while steps:
             request_id = world.request_id()
