@@ -205,10 +205,16 @@ async def test_a_token_that_is_too_old_is_out_of_range(api: Caller, monkeypatch:
 
 
 async def test_what_is_no_token_of_this_gateway_is_refused(api: Caller) -> None:
-    """The last one is well made and of a revision that was never reached."""
-    for token in ("nonsense", "!!!", "é", "cjk5OTk5OTk5OTk"):
+    for token in ("nonsense", "!!!", "é"):
         with pytest.raises(ApiError) as caught:
             async with api.stream("WatchDeployments", resume_token=token) as stream:
                 await anext(stream)
         assert caught.value.code == "INVALID_ARGUMENT"
         assert list(caught.value.violations) == ["resume_token"]
+
+
+async def test_a_token_as_the_first_release_made_them_sends_the_watcher_for_a_snapshot(api: Caller) -> None:
+    with pytest.raises(ApiError) as caught:
+        async with api.stream("WatchDeployments", resume_token="cjk5OTk5OTk5OTk") as stream:
+            await anext(stream)
+    assert (caught.value.code, caught.value.reason) == ("OUT_OF_RANGE", "RESUME_TOKEN_TOO_OLD")

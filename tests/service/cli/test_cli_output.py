@@ -52,7 +52,7 @@ async def test_a_table_has_whole_ids_and_no_control_codes(api: FakeApi, cli: Run
         "AGE",
     ]
     assert re.split(r"\s{2,}", row.strip()) == [
-        POOL.pool_id, "p [red]", "local", "user/me", "ACTIVE", "0", "3/8", "-", "-"
+        POOL.pool_id, "p [red]", "local", "user/me", "ACTIVE", "0", "3/8", "-", "-", "-"
     ]  # fmt: skip
     assert "\x1b" not in result.out
 

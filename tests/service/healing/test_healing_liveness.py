@@ -161,7 +161,8 @@ def served(models: Path) -> dict[str, Any]:
 async def test_an_engine_without_its_model_is_not_ready_and_one_that_loses_it_is_replaced(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.write_text("other")
-    async with running_gateway(tmp_path / "data", **PROBES) as api:
+    patient = {**PROBES, "probe_failures": 4}  # UNHEALTHY for some seconds, so that a slow look sees it
+    async with running_gateway(tmp_path / "data", **patient) as api:
         request = {"pool_id": await api.make_pool(), "gpu_per_replica": 0, **served(models)}
         deployment = (await api.rest.ok("POST", "/deployment/deploy", request))["deployment_id"]
         starting = await replica_once(api, deployment, state="STARTING")
@@ -175,7 +176,7 @@ async def test_an_engine_without_its_model_is_not_ready_and_one_that_loses_it_is
         assert unhealthy["message"] == "model 'tiny' is not served; it serves 'other'"
         await replica_once(api, deployment, attempt=2)
         failed = next(event for event in await api.events(deployment) if event["reason"] == "REPLICA_FAILED")
-        assert "failed 4 probes in a row: model 'tiny' is not served; it serves 'other'" in failed["message"]
+        assert "failed 8 probes in a row: model 'tiny' is not served; it serves 'other'" in failed["message"]
         models.write_text("tiny")
         await api.reach(deployment, "RUNNING")
         await end(api, deployment)
