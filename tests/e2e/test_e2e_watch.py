@@ -160,15 +160,26 @@ async def _come_to_rest(gateway: Restarting, pictures: dict[str, Picture]) -> No
     """Wait until every picture is what is listed."""
     api = await gateway.serving()
 
+    wrong: list[str] = []
+
     async def true() -> bool:
         listed = (await api.rest.ok("GET", "/deployment/deployments?page_size=1000"))["deployments"]
         wanted = {each["deployment_id"]: {**each, "cost_so_far": 0} for each in listed}
-        return all(
-            {id_: {**each, "cost_so_far": 0} for id_, each in picture.known.items()} == wanted
-            for picture in pictures.values()
-        )
+        wrong[:] = [f"{name}: {line}" for name, picture in pictures.items() for line in _differences(picture, wanted)]
+        return not wrong
 
-    await eventually(true, within_s=60, why=lambda: "a watcher's picture never became what is listed")
+    await eventually(true, within_s=60, why=lambda: f"watchers' pictures never became what is listed: {wrong[:5]}")
+
+
+def _differences(picture: Picture, wanted: dict[str, dict[str, Any]]) -> list[str]:
+    """What the picture shows otherwise."""
+    known = {id_: {**each, "cost_so_far": 0} for id_, each in picture.known.items()}
+    found = [f"{id_} is not known" for id_ in wanted if id_ not in known]
+    found += [f"{id_} is gone, and known" for id_ in known if id_ not in wanted]
+    for id_ in wanted.keys() & known.keys():
+        fields = [key for key, value in wanted[id_].items() if known[id_].get(key) != value]
+        found += [f"{id_}: {key} is {wanted[id_][key]!r}, known as {known[id_].get(key)!r}" for key in fields]
+    return found
 
 
 async def _come_to_the_end(lines: dict[str, Lines]) -> None:

@@ -93,6 +93,11 @@ class Follower:
                     raise
             except BROKEN:
                 pass
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Not this task's: grpc.aio cancels whoever reads from a channel that is closed under them.
             await asyncio.sleep(0.05)  # a client that hammers a gateway that is gone helps nobody
 
 
