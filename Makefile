@@ -81,7 +81,7 @@ endif
 bench: $(STAMPS)/dev $(STAMPS)/project ## Measure, each figure beside its limit
 	$(BIN)/python -m tests.bench $(ARGS)
 
-chaos: $(STAMPS)/dev $(STAMPS)/project ## Pull the plug: at every point of the control plane, and fifty times on real processes
+chaos: $(STAMPS)/dev $(STAMPS)/project ## Pull the plug: wherever the control plane waits, and fifty times on real processes
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos.soak
 
