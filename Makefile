@@ -1,7 +1,7 @@
 # Every target does its own set-up: a virtual environment in VENV, filled from the hash-pinned locks, again only when a
 # lock or pyproject.toml changed. Nothing is needed beforehand but make, git and Python 3.11 or newer with venv and pip.
 #
-#   make quickstart ARGS=--keep     ARGS goes to the command behind quickstart, serve, test and bench
+#   make quickstart ARGS=--keep     ARGS goes to the command behind quickstart, serve, test, coverage, bench and chaos
 #   make test PYTHON=python3.12     PYTHON is the interpreter that VENV is made with
 #   make test VENV=/tmp/venv        VENV is where it is made
 
@@ -27,7 +27,7 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test lint format types proto proto-check bench chaos lock clean
+.PHONY: help install quickstart serve test coverage lint format types proto proto-check bench chaos lock clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ quickstart: $(STAMPS)/quickstart $(STAMPS)/project ## Serve a small model on thi
 serve: $(STAMPS)/runtime $(STAMPS)/project ## Run the gateway (gRPC on 50051, HTTP on 8080)
 	@exec $(BIN)/orchestration serve $(ARGS)
 
-test: $(STAMPS)/dev $(STAMPS)/project ## Run the tests with coverage; ARGS="-k pools" for some of them
+test: $(STAMPS)/dev $(STAMPS)/project ## Run the tests; ARGS="-k pools" for some of them
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+coverage: $(STAMPS)/dev $(STAMPS)/project ## Run the tests with coverage, branches too: takes twice as long
 	$(BIN)/python -m pytest -n auto --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 lint: $(STAMPS)/dev $(STAMPS)/project ## Check style, format and the direction of imports

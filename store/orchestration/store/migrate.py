@@ -13,6 +13,8 @@ from sqlalchemy import Connection, inspect, text
 from orchestration.store.errors import StoreOpenError
 
 _MIGRATION_LOCK = 0x6F726368  # of PostgreSQL's advisory locks; any number that others do not use
+_PATIENCE = "60s"
+"""How long PostgreSQL waits between two steps of a migration: one that is cut off is undone, and the start fails."""
 
 
 def _config() -> Config:
@@ -34,6 +36,7 @@ def migrate(connection: Connection, name: str) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{_PATIENCE}'"))
     current = MigrationContext.configure(connection).get_current_revision()
     known = known_revisions()
     if current == known[-1]:
