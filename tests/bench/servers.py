@@ -17,7 +17,7 @@ import grpc
 import psutil
 
 from orchestration.service.settings import Settings
-from tests.bench.seed import seed
+from tests.bench.seed import leases_held, seed
 from tests.support.gateway import FAST, GatewayProcess, end_engines, eventually
 
 SMALL, LARGE = 100, 10_000
@@ -71,6 +71,7 @@ class Servers:
         name = f"{size}-{upstream}"
         if name not in self._servers:
             data_dir = await self.data_of(size, upstream)
+            await self._stack.enter_async_context(leases_held(data_dir))
             entered = self._stack.enter_async_context(gateway(data_dir, gateway_upstream=upstream))
             self._servers[name] = await entered
         return self._servers[name]

@@ -14,7 +14,9 @@ from protobuf import DescField, DescFieldValueMessage, Message, Registry, messag
 from protobuf.wkt import Any, BytesValue
 from protobuf.wkt import FileDescriptorSet as RuntimeDescriptorSet
 
+from orchestration.gateway.listing import ListShape
 from orchestration.gateway.schema import collect_files, in_dependency_order
+from orchestration.gateway.textcache import TextCache
 from orchestration.gateway.values import JsonValue
 
 _ALWAYS: Final = collect_files([any_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR])
@@ -32,13 +34,20 @@ class Codec:
         ordered = FileDescriptorSet(file=in_dependency_order(list(files.values())))
         self._registry = RuntimeDescriptorSet.from_binary(ordered.SerializeToString()).to_registry()
         self._ignore_unknown = ignore_unknown
+        self._texts = TextCache()
+        self._codecs: dict[str, MessageCodec] = {}
 
     def message(self, full_name: str) -> MessageCodec:
         """The codec of a message. Raises `CodecError` for a name that is not in the descriptor set."""
-        found = self._registry.message(full_name)
-        if found is None:
-            raise CodecError(f"no message {full_name}")
-        return MessageCodec(found.type, self._registry, ignore_unknown=self._ignore_unknown)
+        codec = self._codecs.get(full_name)
+        if codec is None:
+            found = self._registry.message(full_name)
+            if found is None:
+                raise CodecError(f"no message {full_name}")
+            kind = len(self._codecs)
+            codec = MessageCodec(found.type, self._registry, self._texts, kind, ignore_unknown=self._ignore_unknown)
+            self._codecs[full_name] = codec
+        return codec
 
     def any_to_value(self, type_url: str, value: bytes) -> JsonValue:
         """The JSON form of a google.protobuf.Any; of an unknown type, its bytes in base64."""
@@ -49,11 +58,15 @@ class Codec:
 class MessageCodec:
     """JSON to wire bytes and back, for one message type."""
 
-    __slots__ = ("_ignore_unknown", "_registry", "_type")
+    __slots__ = ("_ignore_unknown", "_kind", "_registry", "_texts", "_type")
 
-    def __init__(self, message_type: type[Message], registry: Registry, *, ignore_unknown: bool) -> None:
+    def __init__(
+        self, message_type: type[Message], registry: Registry, texts: TextCache, kind: int, *, ignore_unknown: bool
+    ) -> None:
         self._type = message_type
         self._registry = registry
+        self._texts = texts
+        self._kind = kind
         self._ignore_unknown = ignore_unknown
 
     def encode(self, value: JsonValue) -> bytes:
@@ -72,6 +85,23 @@ class MessageCodec:
         except (ValueError, EOFError) as error:
             raise CodecError(str(error)) from error
         return _to_json(message, self._registry)
+
+    def decode_again(self, wire: bytes) -> bytes:
+        """The same as UTF-8, for messages that are likely to come again: their text is kept. Raises `CodecError`."""
+        return self._texts.get(self._kind, wire, self._print)
+
+    def decode_list(self, wire: bytes, shape: ListShape, element: MessageCodec) -> bytes:
+        """The same for a list, whose elements are likely to come again. Raises `CodecError`."""
+        try:
+            elements, beside = shape.split(wire)
+        except (ValueError, IndexError) as error:
+            raise CodecError(str(error)) from error
+        texts = self._texts
+        kind, make = element._kind, element._print
+        return shape.join(self.decode_again(beside), [texts.get(kind, each, make) for each in elements])
+
+    def _print(self, wire: bytes) -> bytes:
+        return self.decode(wire).encode()
 
     def decode_field(self, wire: bytes, name: str) -> str:
         """ProtoJSON of one top-level field. Where it is not set: ``[]``, ``{}`` or the default of its type."""

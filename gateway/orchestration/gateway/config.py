@@ -15,10 +15,10 @@ class GatewayConfig:
     max_body_bytes: int = 4 * 1024 * 1024
     """Longest request body and WebSocket frame, in bytes, counted after decompression."""
     default_timeout_s: float | None = None
-    """Deadline of a unary call that names none, in seconds; None: no deadline."""
+    """Deadline of a unary call that names none, in seconds; None: the upstream's own. Streams that name none have
+    none."""
     max_timeout_s: float | None = None
-    """Longest deadline that a call gets, in seconds; a longer one asked for is cut to it. Streams that name no
-    deadline have none."""
+    """Longest deadline that a call may name, in seconds; a longer one is cut to it."""
     unknown_query: Literal["error", "ignore"] | frozenset[str] = "error"
     """What a query parameter that names no field meets: 400, or silence for all, or silence for those named here."""
     unknown_json: Literal["error", "ignore"] = "error"

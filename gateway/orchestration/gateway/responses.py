@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.codec import Codec, CodecError
 from orchestration.gateway.errors import RuleError, UpstreamError
+from orchestration.gateway.listing import list_shape
 from orchestration.gateway.negotiation import JSON
 from orchestration.gateway.schema import HTTP_BODY
 
@@ -28,6 +29,8 @@ class ResponseEncoder:
     def __init__(self, message: Descriptor, response_body: str, codec: Codec) -> None:
         self._codec = codec.message(message.full_name)
         self._field = response_body
+        self._list = None if response_body else list_shape(message)
+        self._element = None if self._list is None else codec.message(self._list.field.message_type.full_name)
         self._name = message.full_name
         sent: Descriptor | None = message
         if response_body:
@@ -57,7 +60,17 @@ class ResponseEncoder:
 
     def encode_body(self, wire: bytes) -> tuple[bytes, str]:
         """The answer's body, and its media type."""
-        return self.encode_raw(wire) if self.is_raw else (self.encode(wire).encode(), JSON)
+        return self.encode_raw(wire) if self.is_raw else (self._encode_json(wire), JSON)
+
+    def _encode_json(self, wire: bytes) -> bytes:
+        if self._field:
+            return self.encode(wire).encode()
+        try:
+            if self._list is not None and self._element is not None:
+                return self._codec.decode_list(wire, self._list, self._element)
+            return self._codec.decode_again(wire)
+        except CodecError as error:
+            raise self._malformed(error) from error
 
     def _malformed(self, error: ValueError) -> UpstreamError:
         log.error("the upstream's answer is no %s: %s", self._name, error)

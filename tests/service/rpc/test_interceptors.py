@@ -13,8 +13,8 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, generate_latest
 
 from orchestration.service.errors import ExhaustedError
-from orchestration.service.rpc.interceptors import Limits, build_interceptors
-from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
+from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages
+from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.v1 import model_deployments_pb2 as pb
 from orchestration.v1 import model_deployments_pb2_grpc as pb_grpc
 
@@ -57,7 +57,7 @@ class Server:
 
     def __init__(self, limits: Limits) -> None:
         self.registry = CollectorRegistry()
-        self.shutdown = ShutdownInterceptor()
+        self.shutdown = ShutdownStage()
         self.servicer = Servicer()
         self.interceptors = build_interceptors(limits, self.registry, self.shutdown)
         self.stub: Any = None
@@ -90,16 +90,15 @@ def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
 
 
 def test_the_order() -> None:
-    names = [type(item).__name__ for item in build_interceptors(Limits(), CollectorRegistry(), ShutdownInterceptor())]
+    names = [type(item).__name__ for item in build_stages(Limits(), CollectorRegistry(), ShutdownStage())]
     assert names == [
-        "RecoveryInterceptor",
-        "RequestIdInterceptor",
-        "TelemetryInterceptor",
-        "DeadlineInterceptor",
-        "ConcurrencyInterceptor",
-        "ShutdownInterceptor",
-        "IdempotencyKeyInterceptor",
-        "ValidationInterceptor",
+        "RequestIdStage",
+        "TelemetryStage",
+        "DeadlineStage",
+        "ConcurrencyStage",
+        "ShutdownStage",
+        "IdempotencyKeyStage",
+        "ValidationStage",
     ]
 
 
