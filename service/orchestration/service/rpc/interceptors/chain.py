@@ -52,7 +52,7 @@ class CallInterceptor(AsyncServerInterceptor):
             failure = error
         finally:
             self._end(call, begun, failure)
-        await recover(failure, call)
+        return await recover(failure, call)
 
     async def _stream(self, responses: AsyncIterator[Any], call: RpcCall) -> AsyncIterator[Any]:
         begun = 0
