@@ -33,6 +33,7 @@ class Server:
     pid: int
     http: aiohttp.ClientSession
     channel: grpc.aio.Channel
+    grpc_port: int = 0
     start_s: float = 0.0
     """From its fork until it served."""
 
@@ -103,7 +104,8 @@ async def gateway(data_dir: Path, **knobs: Any) -> AsyncGenerator[Server]:
     start_s = time.monotonic() - before
     try:
         async with _clients(announced["http"], announced["grpc"]) as (http, channel):
-            yield Server(process.pid, http, channel, start_s)
+            grpc_port = int(announced["grpc"].rpartition(":")[2])
+            yield Server(process.pid, http, channel, grpc_port, start_s)
     finally:
         await process.stop()
         end_engines(data_dir)

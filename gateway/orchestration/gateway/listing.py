@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
@@ -18,7 +18,8 @@ _FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
 class ListShape:
     """Where the elements of a list stand, on the wire and in the JSON."""
 
-    field: FieldDescriptor
+    element: str
+    """Full name of an element's type."""
     tag: int
     """What an element begins with on the wire."""
     empty: bytes
@@ -57,10 +58,13 @@ def list_shape(message: Descriptor) -> ListShape | None:
     there its quotes would be escaped.
     """
     nested = [field for field in message.fields if field.message_type is not None]
-    if len(nested) != 1 or not nested[0].is_repeated or nested[0].message_type.GetOptions().map_entry:
+    if len(nested) != 1:
         return None
-    field = nested[0]
-    return ListShape(field, field.number << 3 | _BYTES, f'"{field.name}":[]'.encode())
+    (field,) = nested
+    element = field.message_type
+    if element is None or not field.is_repeated or element.GetOptions().map_entry:
+        return None
+    return ListShape(element.full_name, field.number << 3 | _BYTES, f'"{field.name}":[]'.encode())
 
 
 def _varint(wire: bytes, at: int) -> tuple[int, int]:

@@ -30,7 +30,7 @@ class ResponseEncoder:
         self._codec = codec.message(message.full_name)
         self._field = response_body
         self._list = None if response_body else list_shape(message)
-        self._element = None if self._list is None else codec.message(self._list.field.message_type.full_name)
+        self._element = None if self._list is None else codec.message(self._list.element)
         self._name = message.full_name
         sent: Descriptor | None = message
         if response_body:

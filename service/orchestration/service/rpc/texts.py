@@ -24,9 +24,10 @@ def nul_violations(message: Message) -> list[Violation]:
 
 
 def _holds_nul(message: Message) -> bool:
-    plan = _plans.get(message.DESCRIPTOR)
+    descriptor: Any = message.DESCRIPTOR
+    plan = _plans.get(descriptor)
     if plan is None:
-        plan = _plans[message.DESCRIPTOR] = _make_plan(message.DESCRIPTOR)
+        plan = _plans[descriptor] = _make_plan(descriptor)
     strings, nested = plan
     for name in strings:
         if "\0" in getattr(message, name):

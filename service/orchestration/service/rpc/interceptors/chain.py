@@ -39,24 +39,23 @@ class CallInterceptor(AsyncServerInterceptor):
 
     async def _unary(self, response: Awaitable[Any], call: RpcCall) -> Any:
         begun = 0
-        failure: BaseException | None = None
         try:
             for begin in self._begins:
                 begin(call)
                 begun += 1
             if call.scope is None:
-                return await response
-            async with call.scope:
-                return await response
+                answer = await response
+            else:
+                async with call.scope:
+                    answer = await response
         except BaseException as error:
-            failure = error
-        finally:
-            self._end(call, begun, failure)
-        return await recover(failure, call)
+            self._end(call, begun, error)
+            await recover(error, call)
+        self._end(call, begun, None)
+        return answer
 
     async def _stream(self, responses: AsyncIterator[Any], call: RpcCall) -> AsyncIterator[Any]:
         begun = 0
-        failure: BaseException | None = None
         try:
             async with aclosing(responses):  # type: ignore[type-var]
                 for begin in self._begins:
@@ -67,11 +66,9 @@ class CallInterceptor(AsyncServerInterceptor):
                     async for response in responses:
                         yield response
         except BaseException as error:
-            failure = error
-        finally:
-            self._end(call, begun, failure)
-        if failure is not None:
-            await recover(failure, call)
+            self._end(call, begun, error)
+            await recover(error, call)
+        self._end(call, begun, None)
 
     def _end(self, call: RpcCall, begun: int, failure: BaseException | None) -> None:
         for number, end in self._ends:
