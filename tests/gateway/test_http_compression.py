@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
 import pytest
+from aiohttp import web
 
-from orchestration.gateway import GatewayConfig
+from orchestration.gateway import Gateway, GatewayConfig, InProcessUpstream
 from orchestration.gateway.compression import accepts_gzip
-from tests.support.library_service import Lending, lending
+from tests.support.library_service import SERVICE, Lending, Library, descriptors, lending
+from tests.support.raw_http import RawAnswer, exchange
 from tests.support.transcoding_client import Answer, Transport, running
 
 LONG = "long " * 2000
@@ -112,3 +115,83 @@ async def test_streams_never_are() -> None:
 )
 def test_accept_encoding(header: str, expected: bool) -> None:
     assert accepts_gzip(header) is expected
+
+
+PACKED = gzip.compress(b'{"text":"abc"}')
+
+
+class TestBodies:
+    """Compressed bodies of requests."""
+
+    @pytest.mark.parametrize(
+        ("coding", "body"),
+        [
+            ("gzip", PACKED),
+            ("GZIP", PACKED),
+            ("x-gzip", PACKED),
+            ("gzip", gzip.compress(b'{"text":') + gzip.compress(b'"abc"}')),
+            ("deflate", zlib.compress(b'{"text":"abc"}')),
+            ("deflate", zlib.compress(b'{"text":"abc"}')[2:-4]),
+            ("identity", b'{"text":"abc"}'),
+        ],
+    )
+    async def test_they_are_read(self, coding: str, body: bytes) -> None:
+        async with lending() as served:
+            answer = await post(served.base, coding, body)
+            assert (answer.status, answer.json) == (200, {"text": "abc"})
+
+    @pytest.mark.parametrize(
+        ("coding", "body"),
+        [
+            *(("gzip", PACKED[:size]) for size in (1, 3, 10, 12, len(PACKED) - 8, len(PACKED) - 1)),
+            ("gzip", PACKED + b"garbage"),
+            ("gzip", PACKED[:-8] + b"\0" * 8),
+            ("gzip", b'{"text":"abc"}'),
+            ("gzip", gzip.compress(b"") * 200 + PACKED),
+            ("deflate", zlib.compress(b'{"text":"abc"}')[:-1]),
+            ("deflate", b"zz"),
+        ],
+    )
+    async def test_broken_ones_are_refused(self, coding: str, body: bytes) -> None:
+        """One that is cut off, too, whatever could be read of it."""
+        async with lending() as served:
+            answer = await post(served.base, coding, body)
+            assert (answer.status, answer.reason) == (400, "INVALID_BODY")
+            assert not served.library.asked
+
+    async def test_other_codings(self) -> None:
+        async with lending() as served:
+            for coding in ("br", "zstd", "gzip, gzip", "compress"):
+                answer = await post(served.base, coding, b"{}")
+                assert (answer.status, answer.reason) == (415, "UNSUPPORTED_ENCODING")
+                assert answer.all("Accept-Encoding") == ["gzip, deflate"]
+
+    @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
+    async def test_the_limit_is_exact(self, size: int, status: int) -> None:
+        body = b'{"text":"' + b"a" * (size - 11) + b'"}'
+        async with lending(config=GatewayConfig(max_body_bytes=1000)) as served:
+            for coding, sent in (("identity", body), ("gzip", gzip.compress(body)), ("deflate", zlib.compress(body))):
+                assert (await post(served.base, coding, sent)).status == status
+
+    async def test_another_runner_reads_them_too(self) -> None:
+        library = Library()
+        gateway = Gateway(InProcessUpstream([library.register], (), descriptors()), [SERVICE])
+        await gateway.start()
+        app = web.Application()
+        gateway.install(app)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            head = (
+                f"POST /v1/text HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: {len(PACKED)}\r\n\r\n"
+            )
+            answer = await exchange(f"http://127.0.0.1:{runner.addresses[0][1]}", head.encode() + PACKED)
+            assert (answer.status, answer.json) == (200, {"text": "abc"})
+        finally:
+            await runner.cleanup()
+
+
+async def post(base: str, coding: str, body: bytes) -> RawAnswer:
+    head = f"POST /v1/text HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return await exchange(base, head.encode() + body)

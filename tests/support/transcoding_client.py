@@ -116,9 +116,9 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(gateway: Gateway) -> AsyncGenerator[str, None]:
-    """A started gateway on a port of its own; gives its base address."""
-    app = web.Application()
+async def listening(gateway: Gateway, app: web.Application | None = None) -> AsyncGenerator[str, None]:
+    """A started gateway on a port of its own, beside an application's routes; gives its base address."""
+    app = app or web.Application()
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="fine")

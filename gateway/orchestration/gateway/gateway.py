@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
 from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler
 
 from orchestration.gateway.body import too_large
 from orchestration.gateway.codec import Codec
@@ -28,7 +29,19 @@ log = logging.getLogger(__name__)
 
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
-_CATCH_ALL: Final = "/{target:(?s:.*)}"
+_ASTERISK: Final = "*"
+"""The target of OPTIONS for the server as a whole."""
+
+
+class _Everything(web.PlainResource):
+    """Every path, and ``*`` too, as they were sent; those of routes that were added before it aside."""
+
+    def __init__(self, handle: Handler, expect: Callable[[web.Request], Awaitable[web.Response | None]]) -> None:
+        super().__init__("/")
+        self._all: Final = self.add_route("*", handle, expect_handler=expect)
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        return web.UrlMappingMatchInfo({}, self._all), set()
 
 
 class Gateway:
@@ -89,7 +102,7 @@ class Gateway:
         Streams are ended when the application shuts down, and the upstream is closed when it is cleaned up.
         """
         self._started()
-        app.router.add_route("*", _CATCH_ALL, self._handle, expect_handler=self._expect)
+        app.router.register_resource(_Everything(self._handle, self._expect))
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
 
@@ -132,6 +145,11 @@ class Gateway:
             raise
         except Exception as error:
             return self._unexpected(request, error, request_id)
+
+    def expect_packed_bodies(self) -> None:
+        """Compressed bodies will come as they were sent, rather than undone by aiohttp. Call it after `start`."""
+        assert self._server is not None
+        self._server.gets_packed = True
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError) -> web.Response:
         """The answer to a request that ends with an error before it has come to a route."""
@@ -182,6 +200,8 @@ class Gateway:
 
     def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
         """Answer OPTIONS; raise for a path or a method that has no route."""
+        if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
+            return web.Response(status=204, headers={REQUEST_ID: request_id})
         _, segments, verb = _split(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:

@@ -24,7 +24,7 @@ class GatewayRunner(web.AppRunner):
 
     Args:
         app: The application.
-        gateway: What words the errors.
+        gateway: What words the errors, and decompresses bodies. It must have been started.
         max_line_bytes: Longest request line (414) and header (431).
         idle_s: How long a connection may be without a whole request, in seconds, before it is closed.
         shutdown_timeout_s: How long a stop waits for requests under way, in seconds.
@@ -48,7 +48,9 @@ class GatewayRunner(web.AppRunner):
             "max_field_size": max_line_bytes,
             "keepalive_timeout": idle_s,
             "access_log": None,
+            "auto_decompress": False,
         }
+        gateway.expect_packed_bodies()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -54,6 +54,8 @@ class Server:
         self._cors = cors
         self._headers = HeaderReader(config)
         self._reply_headers = ReplyHeaders(config)
+        self.gets_packed = False
+        """Whether compressed bodies come as they were sent."""
         self._finisher = Finisher(config, self._headers, self._reply_headers)
 
     async def unary(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
@@ -139,7 +141,9 @@ class Server:
             await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
         limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
-        body = await read_body(request, limit, any_type=binder.takes_raw_body, timeout_s=timeout_s)
+        body = await read_body(
+            request, limit, any_type=binder.takes_raw_body, timeout_s=timeout_s, packed=self.gets_packed
+        )
         return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
 
     def _answer(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:

@@ -54,6 +54,7 @@ class HttpServer:
             error_domain=DOMAIN,
             cors_origins=self._settings.cors_origins,
             trusted_proxies=self._settings.trusted_proxies,
+            response_metadata=(),  # there is none but the request id, which has a header of its own
         )
 
     def _upstream(
