@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -28,6 +29,14 @@ _CONNECTION: Final = re.compile(
 """How grpc's client begins its own words for a connection that failed; what follows holds addresses."""
 
 
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found within seconds; grpc itself would wait for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+
+
 class ChannelUpstream:
     """A gRPC server as an upstream.
 
@@ -36,6 +45,7 @@ class ChannelUpstream:
         descriptor_set: A FileDescriptorSet, or one serialized, with all imports; None: ask by reflection.
         credentials: For TLS; None: plain text.
         options: Arguments of the channel.
+        more_options: Arguments beside those.
     """
 
     def __init__(
@@ -44,11 +54,12 @@ class ChannelUpstream:
         *,
         descriptor_set: FileDescriptorSet | bytes | None = None,
         credentials: grpc.ChannelCredentials | None = None,
-        options: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),),
+        options: Sequence[tuple[str, Any]] = _OPTIONS,
+        more_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self._target = target
         self._credentials = credentials
-        self._options = options
+        self._options = (*options, *more_options)
         if isinstance(descriptor_set, bytes):
             descriptor_set = FileDescriptorSet.FromString(descriptor_set)
         self._descriptors = descriptor_set
@@ -72,6 +83,16 @@ class ChannelUpstream:
         """Close the channel, cancelling what is under way."""
         if self._channel is not None:
             await self._channel.close()
+
+    async def reachable(self, within_s: float) -> bool:
+        """Whether there is a connection, or one can be made within so many seconds."""
+        assert self._channel is not None
+        try:
+            async with asyncio.timeout(within_s):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            return False
+        return True
 
     def services(self) -> list[str]:
         """What reflection lists, or what the descriptor set holds."""
