@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final
@@ -15,8 +17,24 @@ from orchestration.gateway.upstream import Call, Rpc, method_path
 from orchestration.gateway.upstream.context import STATUS_DETAILS
 from orchestration.gateway.upstream.reflection import reflect
 
+log = logging.getLogger(__name__)
+
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_CONNECTION: Final = re.compile(
+    "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
+    "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
+    re.IGNORECASE,
+)
+"""How grpc's client begins its own words for a connection that failed; what follows holds addresses."""
+
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found within seconds; grpc itself would wait for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
 
 
 class ChannelUpstream:
@@ -27,6 +45,7 @@ class ChannelUpstream:
         descriptor_set: A FileDescriptorSet, or one serialized, with all imports; None: ask by reflection.
         credentials: For TLS; None: plain text.
         options: Arguments of the channel.
+        more_options: Arguments beside those.
     """
 
     def __init__(
@@ -35,11 +54,12 @@ class ChannelUpstream:
         *,
         descriptor_set: FileDescriptorSet | bytes | None = None,
         credentials: grpc.ChannelCredentials | None = None,
-        options: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),),
+        options: Sequence[tuple[str, Any]] = _OPTIONS,
+        more_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self._target = target
         self._credentials = credentials
-        self._options = options
+        self._options = (*options, *more_options)
         if isinstance(descriptor_set, bytes):
             descriptor_set = FileDescriptorSet.FromString(descriptor_set)
         self._descriptors = descriptor_set
@@ -63,6 +83,16 @@ class ChannelUpstream:
         """Close the channel, cancelling what is under way."""
         if self._channel is not None:
             await self._channel.close()
+
+    async def reachable(self, within_s: float) -> bool:
+        """Whether there is a connection, or one can be made within so many seconds."""
+        assert self._channel is not None
+        try:
+            async with asyncio.timeout(within_s):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            return False
+        return True
 
     def services(self) -> list[str]:
         """What reflection lists, or what the descriptor set holds."""
@@ -95,8 +125,15 @@ class ChannelRpc:
     async def unary(self, request: bytes, call: Call) -> bytes:
         """Call a method without streams."""
         try:
-            response: bytes = await self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            response: bytes = await rpc
+            if call.reply is not None:
+                call.reply.initial = tuple(await rpc.initial_metadata())
+                call.reply.trailing = tuple(await rpc.trailing_metadata())
         except grpc.aio.AioRpcError as error:
+            if call.reply is not None:
+                call.reply.initial = tuple(error.initial_metadata() or ())
+                call.reply.trailing = tuple(error.trailing_metadata() or ())
             raise _failure(error) from error
         return response
 
@@ -118,6 +155,9 @@ class ChannelRpc:
 
 def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
     message = error.details() or ""
+    if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
+        log.warning("the upstream cannot be reached: %s", message)
+        message = "The service cannot be reached."
     if error.code() is grpc.StatusCode.UNKNOWN and _LEAKED.match(message):
         message = "The service failed unexpectedly."
     status = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS), None)
