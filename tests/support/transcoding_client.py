@@ -14,7 +14,7 @@ from aiohttp import web
 from grpc_reflection.v1alpha import reflection
 from yarl import URL
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, Upstream
+from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, GatewayRunner, InProcessUpstream, Upstream
 from tests.support.transcoding_service import SERVICE, Handlers, pool
 
 Transport = Literal["in_process", "channel"]
@@ -125,7 +125,7 @@ async def listening(gateway: Gateway) -> AsyncGenerator[str, None]:
 
     app.router.add_get("/healthz", health)
     gateway.install(app)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    runner = GatewayRunner(app, gateway, shutdown_timeout_s=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

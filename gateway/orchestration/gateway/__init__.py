@@ -12,7 +12,8 @@ from __future__ import annotations
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import GatewayError, RequestError, RuleError, UpstreamError
 from orchestration.gateway.gateway import Gateway
-from orchestration.gateway.upstream import Call, Metadata, Rpc, Upstream
+from orchestration.gateway.runner import GatewayRunner
+from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, Upstream
 from orchestration.gateway.upstream.channel import ChannelUpstream
 from orchestration.gateway.upstream.in_process import InProcessUpstream
 
@@ -22,8 +23,10 @@ __all__ = [
     "Gateway",
     "GatewayConfig",
     "GatewayError",
+    "GatewayRunner",
     "InProcessUpstream",
     "Metadata",
+    "Reply",
     "RequestError",
     "Rpc",
     "RuleError",

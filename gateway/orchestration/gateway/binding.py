@@ -66,8 +66,10 @@ class RequestBinder:
         self._body = rule.body
         self._body_field = None if rule.body in ("", "*") else _body_field(message, rule.body)
         path_fields = [variable.field for variable in self._variables]
-        if any(field.names[0] == rule.body for field in path_fields):
+        if any(field.names == (rule.body,) for field in path_fields):
             raise RuleError(f"{rule.body} is bound to the body and to the path")
+        self._meets_body = any(field.names[0] == rule.body for field in path_fields)
+        """Whether the path names the very resource that is the body, as in ``patch: "/v1/{book.name=books/*}"``."""
         self._query = QueryBinder(message, path_fields, rule.body, config)
         body_type = message if self._body_field is None else self._body_field.message_type
         self._reader = JsonReader(body_type)
@@ -102,8 +104,11 @@ class RequestBinder:
         if self._body_field is not None and body:
             bound[self._body_field.name] = self._read_field(body, content_type)
             choices = _choices(self._body_field)
-        for variable in self._variables:
-            put(bound, variable.field.names, variable.read(raw, segments))
+        if self._meets_body:
+            self._with_fixed(bound, self._read_path(raw, segments))
+        else:
+            for variable in self._variables:
+                put(bound, variable.field.names, variable.read(raw, segments))
         if query or choices:
             self._query.bind(query, bound, choices)
         return self._encoder.encode(bound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import grpc
@@ -15,13 +16,14 @@ _ENCODINGS: Final = frozenset({"gzip", "deflate", "identity", ""})
 """Content codings that aiohttp undoes while it reads."""
 
 
-async def read_body(request: web.Request, limit: int, *, any_type: bool) -> bytes:
+async def read_body(request: web.Request, limit: int, *, any_type: bool, timeout_s: float | None = None) -> bytes:
     """The whole body, decompressed. Raises `RequestError` for one too long, broken, or of a type not taken.
 
     Args:
         request: The request.
         limit: Most bytes, after decompression.
         any_type: Whether the body need not be JSON.
+        timeout_s: How long it may take to arrive, in seconds; None: no limit.
     """
     if not request.body_exists:
         return b""
@@ -29,18 +31,18 @@ async def read_body(request: web.Request, limit: int, *, any_type: bool) -> byte
     if encoding not in _ENCODINGS:
         raise _unknown_encoding(encoding)
     if not encoding and (request.content_length or 0) > limit:
-        raise _too_large(limit)
-    body = await _read(request, limit)
+        raise too_large(limit)
+    body = await _read_in_time(request, limit, timeout_s)
     if body and not any_type:
         check_content_type(request.headers.get("Content-Type", ""))
     return body
 
 
-async def refuse_body(request: web.Request) -> None:
+async def refuse_body(request: web.Request, timeout_s: float | None = None) -> None:
     """Raises `RequestError` when there is a body, for a route that takes none."""
     if not request.body_exists:
         return
-    if request.content_length or await _read(request, 0, refused=True):
+    if request.content_length or await _read_in_time(request, 0, timeout_s, refused=True):
         text = "this method takes no body: send its fields in the path and in the query"
         raise invalid("UNEXPECTED_BODY", [Violation("body", text)])
 
@@ -54,7 +56,7 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
             if size > limit:
                 if refused:
                     return chunk
-                raise _too_large(limit)
+                raise too_large(limit)
             chunks.append(chunk)
     except (web.RequestPayloadError, HttpProcessingError) as error:
         request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
@@ -65,7 +67,28 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(limit: int) -> RequestError:
+async def _read_in_time(request: web.Request, limit: int, timeout_s: float | None, *, refused: bool = False) -> bytes:
+    if timeout_s is None or request.content.is_eof():  # mostly it is all there already
+        return await _read(request, limit, refused=refused)
+    scope = asyncio.timeout(timeout_s)
+    try:
+        async with scope:
+            return await _read(request, limit, refused=refused)
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise RequestError(
+            408,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "REQUEST_TIMEOUT",
+            f"the body did not arrive within {timeout_s:g} s",
+            metadata={"body_timeout_s": f"{timeout_s:g}"},
+            headers={"Connection": "close"},
+        ) from error
+
+
+def too_large(limit: int) -> RequestError:
+    """A body over the limit."""
     return RequestError(
         413,
         grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
+from orchestration.gateway.body import too_large
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
@@ -21,6 +23,8 @@ from orchestration.gateway.routing import ANY_METHOD, RouteTree
 from orchestration.gateway.serving import Server, Target
 from orchestration.gateway.sockets import is_upgrade
 from orchestration.gateway.upstream import Upstream
+
+log = logging.getLogger(__name__)
 
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
@@ -43,7 +47,7 @@ class Gateway:
         self._upstream = upstream
         self._services = services
         self._config = config or GatewayConfig()
-        self._cors = Cors(self._config.cors_origins)
+        self._cors = Cors(self._config)
         self._table: RouteTable | None = None
         self._server: Server | None = None
         self._streams: set[asyncio.Task[Any]] = set()
@@ -72,15 +76,20 @@ class Gateway:
             for route in self._started().routes
         ]
 
+    def serves(self, method: str, path: str) -> bool:
+        """Whether a route answers this."""
+        _, segments, verb = _split(path)
+        return self._started().requests.find(method, segments, verb) is not None
+
     def install(self, app: web.Application) -> None:
         """Serve every path of an application that it has no route of its own for.
 
-        Call it after `start`, and after the application's own routes were added. The runner must be made with
-        ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone. Streams are ended when the
-        application shuts down, and the upstream is closed when it is cleaned up.
+        Call it after `start`, and after the application's own routes were added. `GatewayRunner` is made to run it;
+        another runner must have ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone.
+        Streams are ended when the application shuts down, and the upstream is closed when it is cleaned up.
         """
         self._started()
-        app.router.add_route("*", _CATCH_ALL, self._handle)
+        app.router.add_route("*", _CATCH_ALL, self._handle, expect_handler=self._expect)
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
 
@@ -119,6 +128,44 @@ class Gateway:
             return await self._stream(server, request, target, request_id, upgrade=upgrade)
         except (RequestError, UpstreamError) as error:
             return server.failure(request, error, request_id or new_request_id())
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            return self._unexpected(request, error, request_id)
+
+    def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError) -> web.Response:
+        """The answer to a request that ends with an error before it has come to a route."""
+        assert self._server is not None
+        return self._server.failure(request, error, new_request_id())
+
+    def _unexpected(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
+        """The answer when the gateway itself fails: it tells nothing but where to look."""
+        given = request_id or new_request_id()
+        log.error("request %s failed unexpectedly", given, exc_info=error)
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer was cut off: its handler failed in the middle of it") from error
+        assert self._server is not None
+        text = "The gateway failed unexpectedly."
+        return self._server.failure(request, UpstreamError(grpc.StatusCode.INTERNAL.value[0], text), given)
+
+    async def _expect(self, request: web.Request) -> web.Response | None:
+        """Tell a client that waits for it to send its body, or why it need not."""
+        assert self._server is not None
+        expected = request.headers["Expect"]
+        limit = self._config.max_body_bytes
+        if expected.lower() != "100-continue":
+            text = f"Expect: {expected} cannot be met: there is only 100-continue"
+            error = RequestError(417, grpc.StatusCode.INVALID_ARGUMENT, "EXPECTATION_FAILED", text)
+        elif (request.content_length or 0) > limit and "Content-Encoding" not in request.headers:
+            error = too_large(limit)
+        else:
+            if request.version >= HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # the answer proper has not begun
+            return None
+        response = self._server.failure(request, error, new_request_id())
+        response.force_close()  # a body may follow all the same
+        return response
 
     async def _stream(
         self, server: Server, request: web.Request, target: Target, request_id: str, *, upgrade: bool

@@ -40,6 +40,8 @@ class ResponseEncoder:
             sent = None if field.is_repeated else field.message_type
         self.is_raw: Final = sent is not None and sent.full_name == HTTP_BODY
         """Whether the answer is a google.api.HttpBody: any bytes of any type."""
+        self.sent: Final = None if self.is_raw else sent
+        """The message whose JSON is the answer; None for a raw answer, a list, a map or a scalar."""
         self.cursor: Final = None if sent is None else next(_cursors(sent), None)
         """Names that lead to the string in an answer that names its place in a stream."""
 

@@ -10,7 +10,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from orchestration.gateway.binding import RequestBinder
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.entitytags import AnswerTag, RequestTag, answer_tag, request_tag
 from orchestration.gateway.errors import RuleError
+from orchestration.gateway.pages import NextPage, next_page
 from orchestration.gateway.responses import CURSORS, ResponseEncoder
 from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
@@ -34,6 +36,12 @@ class Route:
     client_streaming: bool
     resumes_at: str | None
     """The request's field that takes the cursor to go on from."""
+    request_tag: RequestTag | None = None
+    """Where If-Match goes."""
+    answer_tag: AnswerTag | None = None
+    """Where ETag comes from."""
+    next_page: NextPage | None = None
+    """How the next page is linked."""
 
 
 class RouteTable:
@@ -69,7 +77,21 @@ class RouteTable:
         encoder = ResponseEncoder(method.output_type, rule.response_body, self._codec)
         streaming = method.client_streaming or method.server_streaming
         resumes_at = _cursor_field(method) if method.server_streaming else None
-        route = Route(method, rule, binder, encoder, rpc, streaming, method.client_streaming, resumes_at)
+        route = Route(
+            method,
+            rule,
+            binder,
+            encoder,
+            rpc,
+            streaming,
+            method.client_streaming,
+            resumes_at,
+            None if streaming else request_tag(method.input_type, rule.body, self._config.etags),
+            None if streaming else answer_tag(encoder.sent, self._config.etags),
+            next_page(method.input_type, encoder.sent, rule, template)
+            if self._config.page_links and not streaming
+            else None,
+        )
         other = self.requests.add(rule.http_method, template, route)
         if other is not None:
             raise RuleError(f"{rule.http_method} has the same shape as {other.rule.path!r} of {other.method.full_name}")

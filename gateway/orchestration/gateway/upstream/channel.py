@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final
@@ -15,8 +16,16 @@ from orchestration.gateway.upstream import Call, Rpc, method_path
 from orchestration.gateway.upstream.context import STATUS_DETAILS
 from orchestration.gateway.upstream.reflection import reflect
 
+log = logging.getLogger(__name__)
+
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_CONNECTION: Final = re.compile(
+    "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
+    "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
+    re.IGNORECASE,
+)
+"""How grpc's client begins its own words for a connection that failed; what follows holds addresses."""
 
 
 class ChannelUpstream:
@@ -95,8 +104,15 @@ class ChannelRpc:
     async def unary(self, request: bytes, call: Call) -> bytes:
         """Call a method without streams."""
         try:
-            response: bytes = await self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            response: bytes = await rpc
+            if call.reply is not None:
+                call.reply.initial = tuple(await rpc.initial_metadata())
+                call.reply.trailing = tuple(await rpc.trailing_metadata())
         except grpc.aio.AioRpcError as error:
+            if call.reply is not None:
+                call.reply.initial = tuple(error.initial_metadata() or ())
+                call.reply.trailing = tuple(error.trailing_metadata() or ())
             raise _failure(error) from error
         return response
 
@@ -118,6 +134,9 @@ class ChannelRpc:
 
 def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
     message = error.details() or ""
+    if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
+        log.warning("the upstream cannot be reached: %s", message)
+        message = "The service cannot be reached."
     if error.code() is grpc.StatusCode.UNKNOWN and _LEAKED.match(message):
         message = "The service failed unexpectedly."
     status = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS), None)

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 
-from orchestration.gateway.upstream import Call
+from orchestration.gateway.upstream import Call, Metadata
 
 STATUS_DETAILS: Final = "grpc-status-details-bin"
 
@@ -23,6 +23,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         "_deadline",
         "_details",
         "_done",
+        "_initial",
         "_metadata",
         "_peer",
         "_reader",
@@ -36,6 +37,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._deadline = deadline
         self._code: Any = grpc.StatusCode.OK
         self._details = ""
+        self._initial: Metadata = ()
         self._trailing: Any = ()
         self._callbacks: list[Callable[[Any], None]] = []
         self._done = False
@@ -95,7 +97,18 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         await self._writer(message)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Accepted and dropped: REST answers carry no initial metadata."""
+        """Metadata that goes before the messages. Raises RuntimeError when it was sent already."""
+        self.keep_initial_metadata(initial_metadata)
+
+    def keep_initial_metadata(self, initial_metadata: Any) -> None:
+        """What `send_initial_metadata` does."""
+        if self._initial:
+            raise RuntimeError("the initial metadata was sent already")
+        self._initial = tuple(initial_metadata)
+
+    def initial_metadata(self) -> Metadata:
+        """What the handler has sent before its messages."""
+        return self._initial
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         """Replace the trailing metadata."""

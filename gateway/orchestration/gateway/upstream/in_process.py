@@ -102,6 +102,9 @@ class InProcessRpc:
             cancelled = False
             raise self._failure(error, context) from error
         finally:
+            if call.reply is not None:
+                call.reply.initial = context.initial_metadata()
+                call.reply.trailing = tuple(context.trailing_metadata() or ())
             context.finish(cancelled=cancelled)
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:

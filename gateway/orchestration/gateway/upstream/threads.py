@@ -32,7 +32,8 @@ class ThreadContext:
         self._context.end(status.code, status.details, status.trailing_metadata or ())
 
     def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Accepted and dropped: REST answers carry no initial metadata."""
+        """Metadata that goes before the messages."""
+        self._context.keep_initial_metadata(initial_metadata)
 
 
 def as_async(method: Callable[..., Any], *, streams: bool) -> Callable[..., Any]:
