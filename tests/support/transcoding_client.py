@@ -93,9 +93,10 @@ async def running(
     *,
     config: GatewayConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    handlers: Handlers | None = None,
 ) -> AsyncGenerator[Running, None]:
     """The test service behind a gateway, over either transport."""
-    handlers = Handlers()
+    handlers = handlers or Handlers()
     async with AsyncExitStack() as stack:
         upstream: Upstream
         if transport == "in_process":

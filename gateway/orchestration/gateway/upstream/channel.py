@@ -13,14 +13,16 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
-from orchestration.gateway.upstream import Call, Rpc, method_path
-from orchestration.gateway.upstream.context import STATUS_DETAILS
+from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, unexpected
 from orchestration.gateway.upstream.reflection import reflect
 
 log = logging.getLogger(__name__)
 
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
+"""What grpc's client says of a deadline that has passed, with and without words of its own."""
 _CONNECTION: Final = re.compile(
     "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
     "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
@@ -127,14 +129,9 @@ class ChannelRpc:
         try:
             rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
             response: bytes = await rpc
-            if call.reply is not None:
-                call.reply.initial = tuple(await rpc.initial_metadata())
-                call.reply.trailing = tuple(await rpc.trailing_metadata())
+            await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            if call.reply is not None:
-                call.reply.initial = tuple(error.initial_metadata() or ())
-                call.reply.trailing = tuple(error.trailing_metadata() or ())
-            raise _failure(error) from error
+            raise _ended(error, call.reply) from error
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
@@ -143,22 +140,44 @@ class ChannelRpc:
         rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
         try:
             if not self._server_streaming:
-                yield await rpc
+                response = await rpc
+                await _tell_all(rpc, call.reply)
+                yield response
                 return
             async for response in rpc:
+                if call.reply is not None:
+                    call.reply.initial = _pairs(await rpc.initial_metadata())
                 yield response
+            await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+            raise _ended(error, call.reply) from error
         finally:
             rpc.cancel()
 
 
-def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+async def _tell_all(rpc: Any, reply: Reply | None) -> None:
+    """Write down the metadata of a call that went well."""
+    if reply is not None:
+        reply.initial = _pairs(await rpc.initial_metadata())
+        reply.trailing = _pairs(await rpc.trailing_metadata())
+
+
+def _pairs(metadata: Any) -> Metadata:
+    return tuple(metadata or ())
+
+
+def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
+    """The error of a call that went wrong, its metadata written down."""
+    if reply is not None:
+        reply.initial = _pairs(error.initial_metadata())
+        reply.trailing = _pairs(error.trailing_metadata())
     message = error.details() or ""
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
         message = "The service cannot be reached."
-    if error.code() is grpc.StatusCode.UNKNOWN and _LEAKED.match(message):
-        message = "The service failed unexpectedly."
+    elif _LEAKED.match(message):
+        message = unexpected(error.code().value[0])
+    elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and _LATE.fullmatch(message):
+        message = DEADLINE_EXCEEDED
     status = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS), None)
     return UpstreamError(error.code().value[0], message, status if isinstance(status, bytes) else None)
