@@ -229,6 +229,7 @@ async def test_the_stream_s_address_works_as_it_is(api: Caller) -> None:
     assert frames == [{"result": entry} for entry in whole]
     async with session.get(info["sse_url"], headers={"Accept": "text/event-stream"}) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert (await answer.content.readuntil(b"\n\n")).startswith(b"retry: ")
         event = [(await answer.content.readline()).decode().rstrip() for _ in range(2)]
     assert sorted(event)[1] == f"id: {whole[0]['cursor']}"
     assert json.loads(sorted(event)[0].removeprefix("data: ")) == whole[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -562,6 +563,7 @@ def thread_gives_a_list(note: Note) -> Handler:
 def thread_stream_aborts(note: Note) -> Handler:
     def handle(request: Any, context: Any) -> Iterator[Any]:
         yield tick(1)
+        time.sleep(0.2)  # grpc's own server hangs when the status overtakes the message
         context.abort(CODE.ABORTED, "stale")
 
     return handle
