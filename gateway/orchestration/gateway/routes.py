@@ -14,6 +14,7 @@ from orchestration.gateway.errors import RuleError
 from orchestration.gateway.responses import CURSORS, ResponseEncoder
 from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
+from orchestration.gateway.systemparams import SystemParameters
 from orchestration.gateway.template import TemplateError, parse_template
 from orchestration.gateway.upstream import Rpc, Upstream
 
@@ -27,6 +28,7 @@ class Route:
     method: MethodDescriptor
     rule: HttpRule
     binder: RequestBinder
+    system: SystemParameters
     encoder: ResponseEncoder
     rpc: Rpc
     streaming: bool
@@ -69,7 +71,8 @@ class RouteTable:
         encoder = ResponseEncoder(method.output_type, rule.response_body, self._codec)
         streaming = method.client_streaming or method.server_streaming
         resumes_at = _cursor_field(method) if method.server_streaming else None
-        route = Route(method, rule, binder, encoder, rpc, streaming, method.client_streaming, resumes_at)
+        system = SystemParameters(method.input_type, enabled=self._config.system_parameters)
+        route = Route(method, rule, binder, system, encoder, rpc, streaming, method.client_streaming, resumes_at)
         other = self.requests.add(rule.http_method, template, route)
         if other is not None:
             raise RuleError(f"{rule.http_method} has the same shape as {other.rule.path!r} of {other.method.full_name}")
