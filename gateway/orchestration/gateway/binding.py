@@ -53,7 +53,7 @@ class MessageEncoder:
                 return self._encode(value)
         except (CodecError, RecursionError):
             pass
-        raise invalid("INVALID_FIELD", find_violations(self._message, value, self._fits)) from error
+        raise invalid("INVALID_FIELD", find_violations(self._message, value, self._fits, str(error))) from error
 
     def same(self, field: FieldPath, one: JsonValue, other: JsonValue) -> bool:
         """Whether two JSON values mean the same at a field."""

@@ -120,11 +120,12 @@ def _field(message: Message, name: str) -> DescField:
 def _to_json(message: Message, registry: Registry, *, enums_as_numbers: bool = False) -> str:
     try:
         return _print(message, registry, enums_as_numbers=enums_as_numbers)
-    except ValueError:
-        stand_ins = replace_unprintable(message, registry)
+    except (ValueError, RecursionError):
+        pass
     try:
+        stand_ins = replace_unprintable(message, registry)
         text = _print(message, registry, enums_as_numbers=enums_as_numbers)
-    except ValueError as error:  # a time out of range, say, has no JSON form
+    except (ValueError, RecursionError) as error:  # a time out of range, say, has no JSON form
         raise CodecError(str(error)) from error
     for stand_in, said in stand_ins.items():
         text = text.replace(stand_in, json.dumps(said, ensure_ascii=False)[1:-1])

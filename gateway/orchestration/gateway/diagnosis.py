@@ -29,6 +29,7 @@ Fits = Callable[[Descriptor, JsonValue], bool]
 
 _MOST = 20
 _SHOWN = 60
+_SAID = 200
 _DEPTH = 100
 """Most levels of messages, as protobuf's own limit of nesting is."""
 _BUDGET = 50_000
@@ -39,8 +40,8 @@ class _SpentError(Exception):
     """The budget is used up."""
 
 
-def find_violations(message: Descriptor, value: JsonValue, fits: Fits) -> list[Violation]:
-    """What does not fit, each with its JSON path; at least one."""
+def find_violations(message: Descriptor, value: JsonValue, fits: Fits, said: str) -> list[Violation]:
+    """What does not fit, each with its JSON path; at least one: failing all else, what the codec said."""
     found: list[Violation] = []
     try:
         for violation in _Walk(fits).message(message, value, "", 0):
@@ -49,7 +50,7 @@ def find_violations(message: Descriptor, value: JsonValue, fits: Fits) -> list[V
                 break
     except (_SpentError, RecursionError):
         pass
-    return found or [Violation("", f"is no valid {message.full_name}")]
+    return found or [Violation("", f"is no valid {message.full_name}: {said[:_SAID]}")]
 
 
 def join(path: str, name: str) -> str:

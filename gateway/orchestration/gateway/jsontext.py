@@ -16,6 +16,9 @@ from orchestration.gateway.schema import ANY, FREE_JSON, reachable
 from orchestration.gateway.values import JsonValue
 
 
+_MOST_ANYS: Final = 32
+
+
 class JsonReader:
     """Reads the JSON of one message type, or without a message that of a scalar.
 
@@ -63,6 +66,8 @@ class JsonReader:
     def _read_again(self, text: str) -> JsonValue:
         try:
             tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
+            if self._any:
+                _check_depth(tree)
             violations = find_duplicates(self._message, tree, "")
             if violations:
                 raise invalid("DUPLICATE_FIELD", violations)
@@ -88,6 +93,21 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text[:40]} is too large for a double")
     return number
+
+
+def _check_depth(tree: Any) -> None:
+    """Raises `RequestError` for Anys so deep within each other that unpacking and packing each takes its time."""
+    waiting = [(tree, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, Pairs):
+            depth += any(key == "@type" for key, _ in value)
+            waiting.extend((each, depth) for _, each in value)
+        elif isinstance(value, list):
+            items: list[Any] = value
+            waiting.extend((each, depth) for each in items)
+        if depth > _MOST_ANYS:
+            raise invalid("JSON_TOO_DEEP", [Violation("", f"more than {_MOST_ANYS} objects with @type are nested")])
 
 
 def _rivals(message: Descriptor | None) -> dict[str, frozenset[str]]:

@@ -14,6 +14,8 @@ from orchestration.gateway.values import JsonValue
 
 _ANY: Final = "google.protobuf.Any"
 _FIELD_MASK: Final = "google.protobuf.FieldMask"
+_DEPTH: Final = 99
+"""Most levels of messages that the runtime prints, those within an Any counted."""
 _LETTERS: Final = str.maketrans("0123456789", "ghijklmnop")
 
 
@@ -43,37 +45,40 @@ def _message_of(value: object) -> DescMessage | None:
             return None
 
 
-def restore_type_urls(message: typing.Any, value: JsonValue, registry: Registry) -> None:
+def restore_type_urls(message: typing.Any, value: JsonValue, registry: Registry, depth: int = 0) -> None:
     """Give each Any the type URL that its JSON has: the runtime keeps the name alone, after its usual host.
 
     Raises:
-        ValueError: For a type URL without a slash, which is none.
+        ValueError: For a type URL without a slash, which is none, and for one Any within the other so deep that the
+            runtime takes it and cannot print it.
     """
     if not isinstance(value, dict):
         return
+    if depth > _DEPTH:
+        raise ValueError(f"is nested more than {_DEPTH} levels deep")
     if message.desc().type_name == _ANY:
-        _restore_any(message, value, registry)
+        _restore_any(message, value, registry, depth + 1)
         return
     for field in message:
         there = value.get(field.name, value.get(field.json_name))
         held = message[field]
         if isinstance(held, Message):
-            restore_type_urls(held, there, registry)
+            restore_type_urls(held, there, registry, depth + 1)
         elif _is_list(held) and isinstance(there, list):
             for each, text in zip(held, there, strict=True):
                 if isinstance(each, Message):
-                    restore_type_urls(each, text, registry)
+                    restore_type_urls(each, text, registry, depth + 1)
         elif _is_map(held) and isinstance(there, dict):
             for key, each in held.items():
                 if isinstance(each, Message):
-                    restore_type_urls(each, there.get(_key_text(key)), registry)
+                    restore_type_urls(each, there.get(_key_text(key)), registry, depth + 1)
 
 
 def _key_text(key: object) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def _restore_any(message: typing.Any, value: dict[str, JsonValue], registry: Registry) -> None:
+def _restore_any(message: typing.Any, value: dict[str, JsonValue], registry: Registry, depth: int) -> None:
     type_url = value.get("@type")
     if not isinstance(type_url, str):
         return
@@ -81,9 +86,9 @@ def _restore_any(message: typing.Any, value: dict[str, JsonValue], registry: Reg
         raise ValueError(f"{type_url!r} is no type URL")
     name = type_url.rpartition("/")[2]
     known = registry.message(name)
-    if known is not None and holds_any(known):
+    if known is not None:
         inner = known.type.from_binary(message.value)
-        restore_type_urls(inner, value.get("value") if name == _ANY else value, registry)
+        restore_type_urls(inner, value.get("value") if name == _ANY else value, registry, depth)
         message.value = inner.to_binary()
     message.type_url = type_url
 

@@ -18,7 +18,8 @@ Converter = Callable[[str], JsonValue]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
-_MASK_PATH: Final = re.compile(r"[^\s,_.`]+(\.([^\s,_.`]+|`[^`,_]+`))*")
+_MASK: Final = re.compile(r"{0}(\.({0}|`[^`,_]+`))*(,{0}(\.({0}|`[^`,_]+`))*)*".format(r"[^\s,_.`]+"))
+"""Paths without an underscore: those that have none when turned into snake_case, and back, are the same again."""
 LARGEST_FLOAT: Final = 3.4028234663852886e38
 """Of 32 bits. Printed with as few digits as tell it apart, it is 3.4028235e38, which is a little more."""
 FLOAT_LIMIT: Final = 3.4028235677973366e38
@@ -147,9 +148,7 @@ MASK_WORDS: Final = (
 
 def mask_is_reversible(mask: str) -> bool:
     """Whether a FieldMask's JSON form means one list of paths, and that list this form."""
-    return not mask or all(
-        _MASK_PATH.fullmatch(path) and _camel_case(_snake_case(path)) == path for path in mask.split(",")
-    )
+    return not mask or _MASK.fullmatch(mask) is not None
 
 
 def _camel_case(path: str) -> str:
