@@ -15,7 +15,6 @@ from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.schema import ANY, FREE_JSON, reachable
 from orchestration.gateway.values import JsonValue
 
-
 _MOST_ANYS: Final = 32
 
 

@@ -134,12 +134,13 @@ def _change_each(floats: FieldFinder, value: JsonValue, change: Callable[[JsonVa
 
 
 def _shortened(value: JsonValue) -> JsonValue:
+    """The largest float keeps its digits: json_format for Python refuses what is more than it, as its short form is."""
     if not isinstance(value, float):
         return value
     exact = struct.pack("<f", value)
     for digits in (6, 7, 8):
         short = float(f"{value:.{digits}g}")
-        if abs(short) < FLOAT_LIMIT and struct.pack("<f", min(LARGEST_FLOAT, max(-LARGEST_FLOAT, short))) == exact:
+        if abs(short) <= LARGEST_FLOAT and struct.pack("<f", short) == exact:
             return short
     return value
 

@@ -65,7 +65,9 @@ def canonical(made: Any) -> bytes:
 @given(messages(EVERYTHING))
 @settings(max_examples=200, deadline=None)
 def test_message_has_the_json_that_json_format_gives(made: Any) -> None:
-    assert json.loads(printer().encode(made.SerializeToString())) == reference(made)
+    # json_format prints the largest float as what it refuses to read.
+    expected = json.loads(json.dumps(reference(made)).replace("3.4028235e+38", "3.4028234663852886e+38"))
+    assert json.loads(printer().encode(made.SerializeToString())) == expected
 
 
 @given(messages(EVERYTHING))
