@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import grpc
@@ -19,6 +19,7 @@ from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.headers import REQUEST_ID, HeaderReader
 from orchestration.gateway.negotiation import EVENT_STREAM, JSON, check_accepts_json, choose_stream_type
 from orchestration.gateway.replies import ReplyHeaders
+from orchestration.gateway.responses import ResponseEncoder
 from orchestration.gateway.routes import Route
 from orchestration.gateway.sockets import BEARER, ClientFrames, bearer_token, serve_socket, single
 from orchestration.gateway.streams import (
@@ -63,7 +64,8 @@ class Server:
         route = target.route
         if not route.encoder.is_raw:
             _check_accept(request)
-        message = await self._bind(request, target, request.rel_url.raw_query_string)
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        message = await self._bind(request, target, query)
         if request.method != "GET":
             message = _conditional(request, route, message)
         reply = Reply() if self._reply_headers.wanted else None
@@ -74,7 +76,7 @@ class Server:
             if reply is not None:
                 error.headers = self._reply_headers.headers(reply)
             raise
-        body, content_type = route.encoder.encode_body(wire)
+        body, content_type = route.encoder.styled(style).encode_body(wire)
         headers = self._answer(request, request_id, content_type)
         return await self._finisher.finish(request, route, body, headers, reply)
 
@@ -83,8 +85,8 @@ class Server:
         route = target.route
         if route.client_streaming:
             _upgrade_required(route)
-        form = _form(request, route)
-        query = request.rel_url.raw_query_string
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        form = _form(request, route.encoder.styled(replace(style, indented=False)))
         resumed = request.headers.get(LAST_EVENT_ID)
         if resumed and route.resumes_at is not None:
             query = resume_query(query, route.resumes_at, resumed)
@@ -107,7 +109,8 @@ class Server:
         """Answer a stream over a WebSocket."""
         if not self._cors.lets_socket(request):
             _origin_refused(request)
-        route, query = target.route, request.rel_url.raw_query_string
+        route = target.route
+        query, style = route.system.take(request.rel_url.raw_query_string)
         call = self._headers.read(request, request_id, streaming=True, token=bearer_token(request))
         if route.client_streaming or route.binder.takes_body:
             first = route.binder.bind_first(target.raw, target.segments, query)
@@ -121,7 +124,7 @@ class Server:
         )
         socket.headers.update(self._answer(request, request_id))
         messages = route.rpc.stream(requests, call)
-        return await serve_socket(request, socket, messages, frames, route.encoder.encode, self._tell)
+        return await serve_socket(request, socket, messages, frames, route.encoder.styled(style).encode, self._tell)
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
@@ -173,11 +176,11 @@ def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:
     return message if route.request_tag is None or if_match is None else route.request_tag.bind(message, if_match)
 
 
-def _form(request: web.Request, route: Route) -> StreamFormat:
-    if route.encoder.is_raw:
-        return RawChunks(route.encoder)
+def _form(request: web.Request, encoder: ResponseEncoder) -> StreamFormat:
+    if encoder.is_raw:
+        return RawChunks(encoder)
     accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
-    return EventStream(route.encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(route.encoder)
+    return EventStream(encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(encoder)
 
 
 def _upgrade_required(route: Route) -> NoReturn:
