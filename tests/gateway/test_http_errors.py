@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, RequestError, UpstreamError
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.errorbody import ErrorWriter
-from orchestration.gateway.upstream.channel import _failure  # pyright: ignore[reportPrivateUsage]
+from orchestration.gateway.upstream.channel import _ended  # pyright: ignore[reportPrivateUsage]
 from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Answer, Running, Transport, listening, running
 from tests.support.transcoding_service import compile_protos
@@ -206,13 +206,13 @@ def test_connections_that_fail_tell_no_addresses(message: str, caplog: pytest.Lo
     """T169."""
     failed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), message)
     with caplog.at_level(logging.WARNING):
-        assert _failure(failed).message == "The service cannot be reached."
+        assert _ended(failed, None).message == "The service cannot be reached."
     assert message in caplog.text
 
 
 def test_what_a_service_says_of_itself_is_told() -> None:
     failed = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "Try later.")
-    assert _failure(failed).message == "Try later."
+    assert _ended(failed, None).message == "Try later."
 
 
 async def test_a_server_that_is_gone() -> None:

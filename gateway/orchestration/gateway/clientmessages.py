@@ -54,7 +54,9 @@ class ClientMessages:
             self._left -= 1
 
     def end(self) -> None:
-        """No further messages."""
+        """No further messages. Raises `RequestError` when the one that there must be has not come."""
+        if self._left == 1:
+            raise invalid("MISSING_MESSAGE", [Violation("", "the first frame is the request: it must not be empty")])
         self._ended = True
         self._there.set()
 

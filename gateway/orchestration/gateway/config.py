@@ -39,6 +39,16 @@ class GatewayConfig:
     """What a query parameter that names no field meets: 400, or silence for all, or silence for those named here."""
     unknown_json: Literal["error", "ignore"] = "error"
     """What an unknown JSON field meets: 400 or silence (which then holds for unknown enum names too)."""
+    map_query: bool = False
+    """Take entries of maps from the query, as ``m[key]=value``. Otherwise maps stand in bodies alone."""
+    lax_bools: bool = False
+    """Take ``1``, ``t``, ``yes``, ``y``, ``on`` and ``0``, ``f``, ``no``, ``n``, ``off`` for bools of a URL, in lower
+    case, upper case and with a capital, beside ``true`` and ``false``."""
+    keep_plus: bool = False
+    """Leave a plus of the query as it is. Otherwise it is a space, as in HTML forms."""
+    system_parameters: bool = True
+    """Take the system parameters of Google's clients (``$alt``, ``$prettyPrint``, ``$.xgafv``, and ``alt`` and
+    ``prettyPrint`` where the request has no such field). Otherwise they are unknown parameters."""
     max_query_parameters: int = 1000
     """Most parameters that a query may hold."""
     error_format: Literal["envelope", "status"] = "envelope"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -15,6 +17,9 @@ from orchestration.gateway.errors import RuleError, UpstreamError
 from orchestration.gateway.listing import list_shape
 from orchestration.gateway.negotiation import JSON
 from orchestration.gateway.schema import HTTP_BODY
+from orchestration.gateway.strictness import FieldFinder, holds_floats, shorten_floats
+from orchestration.gateway.systemparams import PLAIN, Style
+from orchestration.gateway.values import JsonValue
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,12 @@ class ResponseEncoder:
             if field is None:
                 raise RuleError(f"response_body {response_body!r}: {message.full_name} has no such field")
             sent = None if field.is_repeated else field.message_type
+        # Of 32 bits: printed with as many digits as a double, 0.1 would be 0.10000000149011612.
+        self._floats: Final = FieldFinder(message, holds_floats)
+        self.style = PLAIN
+        """How answers are printed."""
+        self.as_is = not self._floats
+        """Whether the codec's text is what goes out."""
         self.is_raw: Final = sent is not None and sent.full_name == HTTP_BODY
         """Whether the answer is a google.api.HttpBody: any bytes of any type."""
         self.sent: Final = None if self.is_raw else sent
@@ -48,9 +59,35 @@ class ResponseEncoder:
     def encode(self, wire: bytes) -> str:
         """The answer as JSON. Raises `UpstreamError` (INTERNAL) for bytes that are no such message."""
         try:
-            return self._codec.decode_field(wire, self._field) if self._field else self._codec.decode(wire)
+            if self.as_is:
+                return self._codec.decode_field(wire, self._field) if self._field else self._codec.decode(wire)
+            return self._encode_styled(wire)
         except CodecError as error:
             raise self._malformed(error) from error
+
+    def styled(self, style: Style) -> ResponseEncoder:
+        """The same encoder with another style."""
+        if style is PLAIN:
+            return self
+        other = copy.copy(self)
+        other.style, other.as_is = style, False
+        return other
+
+    def _encode_styled(self, wire: bytes) -> str:
+        numbers = self.style.enums_as_numbers
+        value: JsonValue
+        if self._field:
+            holder: dict[str, JsonValue] = {
+                self._field: json.loads(self._codec.decode_field(wire, self._field, enums_as_numbers=numbers))
+            }
+            shorten_floats(self._floats, holder)
+            value = holder[self._field]
+        else:
+            value = json.loads(self._codec.decode_numeric(wire) if numbers else self._codec.decode(wire))
+            shorten_floats(self._floats, value)
+        if self.style.indented:
+            return json.dumps(value, ensure_ascii=False, indent=2)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     def encode_raw(self, wire: bytes) -> tuple[bytes, str]:
         """The bytes of an HttpBody, and their media type."""
@@ -65,7 +102,7 @@ class ResponseEncoder:
         return self.encode_raw(wire) if self.is_raw else (self._encode_json(wire), JSON)
 
     def _encode_json(self, wire: bytes) -> bytes:
-        if self._field:
+        if self._field or not self.as_is:
             return self.encode(wire).encode()
         try:
             if self._list is not None and self._element is not None:

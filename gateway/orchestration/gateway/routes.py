@@ -16,6 +16,7 @@ from orchestration.gateway.pages import NextPage, next_page
 from orchestration.gateway.responses import CURSORS, ResponseEncoder
 from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
+from orchestration.gateway.systemparams import SystemParameters
 from orchestration.gateway.template import TemplateError, parse_template
 from orchestration.gateway.upstream import Rpc, Upstream
 
@@ -29,6 +30,7 @@ class Route:
     method: MethodDescriptor
     rule: HttpRule
     binder: RequestBinder
+    system: SystemParameters
     encoder: ResponseEncoder
     rpc: Rpc
     streaming: bool
@@ -81,6 +83,7 @@ class RouteTable:
             method,
             rule,
             binder,
+            SystemParameters(method.input_type, enabled=self._config.system_parameters),
             encoder,
             rpc,
             streaming,

@@ -57,7 +57,8 @@ class Server:
         route = target.route
         if not route.encoder.is_raw:
             _check_accept(request)
-        message = await self.bind(request, target, request.rel_url.raw_query_string)
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        message = await self.bind(request, target, query)
         if request.method != "GET":
             message = _conditional(request, route, message)
         reply = Reply() if self._reply_headers.wanted else None
@@ -68,7 +69,7 @@ class Server:
             if reply is not None:
                 error.headers = self._reply_headers.headers(reply)
             raise
-        body, content_type = route.encoder.encode_body(wire)
+        body, content_type = route.encoder.styled(style).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
         return await self._finisher.finish(request, route, body, headers, reply)
 

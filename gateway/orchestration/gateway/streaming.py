@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
 import grpc
@@ -20,6 +20,7 @@ from orchestration.gateway.handshake import accepted, bearer_token, check_handsh
 from orchestration.gateway.headers import HeaderReader
 from orchestration.gateway.negotiation import EVENT_STREAM, JSON, NDJSON, choose_stream_type
 from orchestration.gateway.replies import ReplyHeaders
+from orchestration.gateway.responses import ResponseEncoder
 from orchestration.gateway.routes import Route
 from orchestration.gateway.sockets import SocketStream
 from orchestration.gateway.streamforms import FORMS, EventStream, RawChunks, StreamForm
@@ -91,8 +92,8 @@ class StreamServer:
             if route.method.server_streaming or not route.binder.takes_body:
                 _upgrade_required(route)
             return await self._collect(request, target, request_id)
-        form = self._form(request, route)
-        query = request.rel_url.raw_query_string
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        form = self._form(request, route.encoder.styled(replace(style, indented=False)))
         resumed = form.content_type(None) == EVENT_STREAM and request.headers.get(LAST_EVENT_ID)
         if resumed and route.resumes_at is not None:
             query = resume_query(query, route.resumes_at, resumed)
@@ -119,7 +120,8 @@ class StreamServer:
             _origin_refused(request)
         check_handshake(request)
         call = self._tools.headers.read(request, request_id, streaming=True, token=bearer_token(request))
-        incoming, requests = self._requests(request, target)
+        query, style = target.route.system.take(request.rel_url.raw_query_string)
+        incoming, requests = self._requests(target, query)
         socket = web.WebSocketResponse(
             autoping=False,
             compress=self._config.compress_sockets,
@@ -127,16 +129,14 @@ class StreamServer:
             protocols=accepted(request),
         )
         socket.headers.update(self._server.answer_headers(request, request_id))
-        route = target.route
-        messages = route.rpc.stream(requests, call)
-        stream = SocketStream(
-            socket, messages, incoming, route.encoder.encode, self._server.tell, self._config.keepalive_s
-        )
+        messages = target.route.rpc.stream(requests, call)
+        encode = target.route.encoder.styled(style).encode
+        stream = SocketStream(socket, messages, incoming, encode, self._server.tell, self._config.keepalive_s)
         return await stream.serve(request)
 
-    def _requests(self, request: web.Request, target: Target) -> tuple[ClientMessages, AsyncIterator[bytes]]:
+    def _requests(self, target: Target, query: str) -> tuple[ClientMessages, AsyncIterator[bytes]]:
         """What takes the client's frames, and what the RPC reads."""
-        route, query = target.route, request.rel_url.raw_query_string
+        route = target.route
         if route.client_streaming or route.binder.takes_body:
             first = route.binder.bind_first(target.raw, target.segments, query)
             incoming = ClientMessages(first, route.binder.bind_next, only=None if route.client_streaming else 1)
@@ -147,7 +147,8 @@ class StreamServer:
     async def _collect(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a client's stream that is the body of a request."""
         route = target.route
-        first = route.binder.bind_first(target.raw, target.segments, request.rel_url.raw_query_string)
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        first = route.binder.bind_first(target.raw, target.segments, query)
         incoming = ClientMessages(first, route.binder.bind_next)
         reply = Reply() if self._tools.replies.wanted else None
         call = self._tools.headers.read(request, request_id, streaming=True, reply=reply)
@@ -157,7 +158,7 @@ class StreamServer:
         except UpstreamError as error:
             self._add_metadata(error, reply)
             raise
-        body, content_type = route.encoder.encode_body(wire)
+        body, content_type = route.encoder.styled(style).encode_body(wire)
         headers = self._server.answer_headers(request, request_id, content_type)
         if not request.content.at_eof():
             headers["Connection"] = "close"  # the RPC has heard enough: the rest is not read
@@ -174,14 +175,14 @@ class StreamServer:
         if reply is not None:
             error.headers = self._tools.replies.headers(reply)
 
-    def _form(self, request: web.Request, route: Route) -> StreamForm:
-        if route.encoder.is_raw:
-            return RawChunks(route.encoder)
+    def _form(self, request: web.Request, encoder: ResponseEncoder) -> StreamForm:
+        if encoder.is_raw:
+            return RawChunks(encoder)
         accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
         chosen = choose_stream_type(accept, self._default)
         if chosen == EVENT_STREAM:
-            return EventStream(route.encoder, self._config.event_retry_s)
-        return FORMS[chosen](route.encoder)
+            return EventStream(encoder, self._config.event_retry_s)
+        return FORMS[chosen](encoder)
 
 
 async def _each(texts: list[bytes]) -> AsyncGenerator[bytes, None]:

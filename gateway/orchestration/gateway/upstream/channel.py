@@ -171,6 +171,10 @@ def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
     if reply is not None:
         reply.initial = _pairs(error.initial_metadata())
         reply.trailing = _pairs(error.trailing_metadata())
+    return _failure(error)
+
+
+def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
     message = error.details() or ""
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
