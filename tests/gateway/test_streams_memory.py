@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ class Measured:
         """A connection that has asked for a stream, and reads nothing by itself."""
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        connection.setblocking(False)  # noqa: FBT003
+        connection.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, ("127.0.0.1", self.port))
         lines = [f"GET /v1/ticks?{query} HTTP/1.1", "Host: x"]
@@ -82,11 +81,7 @@ async def test_stream_that_nobody_reads_takes_little_memory(transport: str) -> N
             print(f"{transport}, {form}: {grown:.1f} MB of 200 MB; message {stats['made']}, {made} before")
             assert grown < MOST_MB[transport], form
             assert stats["made"] < 1000, "the handler went on"
-
-            async def idle() -> bool:
-                return (await measured.stats())["tasks"] < stats["tasks"]  # noqa: B023
-
-            await eventually(idle, within_s=30, why=lambda: "the stream goes on without its client")
+            await idle(measured, stats["tasks"] - 1)
 
 
 async def settled(measured: Measured) -> float:
@@ -120,18 +115,21 @@ async def test_clients_that_go_leave_nothing(transport: str) -> None:
             for form in FORMATS:
                 for phase, query in PHASES.items():
                     await open_and_drop(measured, query, form, reads=phase != "before the first message")
-            last: dict[str, int] = {}
-
-            async def idle() -> bool:
-                last.update(await measured.stats())
-                return last["tasks"] <= base
-
-            await eventually(idle, within_s=60, why=lambda: f"{last} tasks of {base} at the start")
+            await idle(measured, base)
             rss.append(await settled(measured))
             objects.append((await measured.stats())["objects"])
         print(f"{transport}: {ROUND * 12} streams a round; MB after each round {rss}, objects {objects}")
         assert objects[2] - objects[1] < ROUND, "something is kept of each stream"
         assert rss[2] - rss[1] < 8
+
+
+async def idle(measured: Measured, base: int) -> None:
+    """Wait until no more tasks are left than there were."""
+
+    async def look() -> bool:
+        return (await measured.stats())["tasks"] <= base
+
+    await eventually(look, within_s=60, why=lambda: f"there are still more than {base} tasks")
 
 
 async def open_and_drop(measured: Measured, query: str, form: str, *, reads: bool) -> None:
@@ -150,5 +148,5 @@ async def test_statistics_are_those_of_the_process() -> None:
         measured = Measured(pid, port)
         before = await measured.stats()
         with await measured.open("count=1&linger=true", FORMATS[0]) as connection:
-            assert json.loads((await first_bytes(connection)).splitlines()[-2]) is not None
+            assert b" 200 " in await first_bytes(connection)
             assert (await measured.stats())["tasks"] > before["tasks"]

@@ -82,7 +82,7 @@ def context_is_read(note: Note) -> Handler:
     async def handle(request: Any, context: Any) -> Any:
         note(sorted((key, value) for key, value in context.invocation_metadata() if key in ("who", "raw-bin")))
         note((context.peer_identities(), context.peer_identity_key()))
-        note(25 < context.time_remaining() <= 30)
+        note(20 < context.time_remaining() < 31)
         note((context.code(), context.details(), context.trailing_metadata(), context.done(), context.cancelled()))
         note(type(context.invocation_metadata()).__name__)
         return request

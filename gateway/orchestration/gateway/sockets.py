@@ -58,7 +58,11 @@ class SocketStream:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Open the socket and run the RPC."""
-        await self._socket.prepare(request)
+        try:
+            await self._socket.prepare(request)
+        except ConnectionError:  # the client has gone already
+            await self._messages.aclose()
+            return self._socket
         sending = asyncio.create_task(self._send())
         receiving = asyncio.create_task(self._receive())
         pinging = asyncio.create_task(self._ping())

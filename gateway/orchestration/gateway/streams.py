@@ -110,8 +110,8 @@ class StreamAnswer:
             response.headers["Content-Type"] = self._form.content_type(pending.result() if pending.done() else None)
             response.headers["Cache-Control"] = "no-cache"
             response.headers["X-Accel-Buffering"] = "no"
-            await response.prepare(request)
             with suppress(ConnectionError):
+                await response.prepare(request)
                 await self._write_all(request, response, pending)
             return response
         finally:
