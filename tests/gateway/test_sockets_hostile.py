@@ -245,7 +245,7 @@ class TestGoing:
         config = GatewayConfig(keepalive_s=0.1)
         async with running(transport, config=config) as served, served.socket("/v1/rooms/a/chat") as socket:
             with pytest.raises(TimeoutError):
-                await socket.receive(timeout=1.5)
+                await asyncio.wait_for(socket.receive(), 1.5)
             assert not socket.closed
 
     async def test_slow_rpc_is_no_dead_client(self, transport: Transport) -> None:
