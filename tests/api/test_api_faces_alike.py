@@ -34,7 +34,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("DeployModel", {}),
     ("RegisterPool", {"pool_name": "pool", "owner_type": "user", "owner_id": "ann", "provider": "nowhere"}),
     ("ListPools", {"owner_id": "ann"}),
-    ("ListModels", {}),
+    ("ListModels", {"model_name": "llama"}),
 ]
 """ID stands for that of a deployment."""
 STREAMS: list[tuple[str, dict[str, Any]]] = [
@@ -109,7 +109,7 @@ async def test_all_faces_answer_alike(tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 grpc, here, there = [await streamed(face, rpc, filled(fields, deployment_id)) for face in faces]
             assert grpc == here == there, (rpc, fields)
-            assert here
+            assert here or rpc == "TailDeploymentLogs"  # without a replica there is no line
         for method, path in REQUESTS:
             target = path.replace("ID", deployment_id)
             answers = [await request(api, method, base + target) for base in bases]

@@ -253,8 +253,8 @@ class TestGoing:
         config = GatewayConfig(keepalive_s=0.1)
         async with running(transport, config=config) as served, opened(served) as socket:
             socket.put(TEXT, b'{"text":"wait"}')
-            for _ in range(5000):
-                socket.put(TEXT, b'{"text":"x"}')
+            for _ in range(1000):  # 20 MB: more than all that buffers may hold, those of a channel too
+                socket.put(TEXT, b'{"text":"' + b"x" * 20_000 + b'"}')
             await asyncio.wait_for(served.handlers.started.wait(), 10)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(served.handlers.cancelled.wait(), 1.5)
