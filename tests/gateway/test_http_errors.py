@@ -156,16 +156,16 @@ async def test_a_fault_of_the_gateway_tells_nothing(caplog: pytest.LogCaptureFix
     """T169: whatever fails, in whichever part."""
     async with running("in_process") as served:
         server: Any = vars(served.gateway)["_server"]
-        for part in ("unary", "stream"):
-            original = getattr(server, part)
+        for part, owner in (("unary", server), ("http", server.streams)):
+            original = getattr(owner, part)
 
             async def fail(*_: object) -> None:
                 raise RuntimeError("secret detail")
 
-            setattr(server, part, fail)
+            setattr(owner, part, fail)
             target = "/v1/things/x" if part == "unary" else "/v1/ticks"
             answer = await served.get(target, X_Request_Id="mine")
-            setattr(server, part, original)
+            setattr(owner, part, original)
             assert (answer.status, answer.json["error"]["status"]) == (500, "INTERNAL")
             assert answer.headers["X-Request-Id"] == "mine"
             assert answer.reason == "INTERNAL"

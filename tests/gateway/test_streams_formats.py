@@ -87,7 +87,7 @@ async def test_chunks_that_fail_are_cut_off(transport: Transport) -> None:
         await asyncio.sleep(0.1)
         await context.abort(grpc.StatusCode.DATA_LOSS, "gone")
 
-    handlers.on_chunks = fail  # type: ignore[method-assign, assignment]
+    handlers.on_chunks = fail  # type: ignore[method-assign]
     async with running(transport, handlers=handlers) as served:
         with pytest.raises(aiohttp.ClientPayloadError):
             await served.get("/v1/chunks")

@@ -323,7 +323,7 @@ def deadline_passes(note: Note) -> Handler:
         try:
             await asyncio.sleep(60)
         finally:
-            note(context.time_remaining() == 0)
+            note(context.time_remaining() < 0.3)
 
     return handle
 
@@ -507,7 +507,7 @@ def deadline_in_mid_stream(note: Note) -> Handler:
             yield tick(1)
             await asyncio.sleep(60)
         finally:
-            note(context.time_remaining() == 0)
+            note(context.time_remaining() < 0.3)
 
     return handle
 

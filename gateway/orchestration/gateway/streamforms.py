@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from orchestration.gateway.errorbody import dump
@@ -159,5 +159,5 @@ def _string_at(value: JsonValue, names: Sequence[str]) -> str:
     return value if isinstance(value, str) else ""
 
 
-FORMS: Final = {NDJSON: JsonLines, JSON: JsonArray}
+FORMS: Final[Mapping[str, Callable[[ResponseEncoder], StreamForm]]] = {NDJSON: JsonLines, JSON: JsonArray}
 """The formats of JSON by their media types."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
@@ -164,7 +164,7 @@ class StreamServer:
             headers["Connection"] = "close"  # the RPC has heard enough: the rest is not read
         return await self._tools.finisher.finish(request, route, body, headers, reply)
 
-    async def _texts(self, request: web.Request) -> AsyncGenerator[bytes, None]:
+    async def _texts(self, request: web.Request) -> AsyncIterator[bytes]:
         limit = self._config.max_body_bytes
         if is_lines(request):
             return read_lines(request, limit)
@@ -185,7 +185,7 @@ class StreamServer:
         return FORMS[chosen](encoder)
 
 
-async def _each(texts: list[bytes]) -> AsyncGenerator[bytes, None]:
+async def _each(texts: list[bytes]) -> AsyncIterator[bytes]:
     for text in texts:
         yield text
 

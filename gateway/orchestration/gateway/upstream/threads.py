@@ -59,10 +59,11 @@ def as_async(method: Callable[..., Any], *, takes_stream: bool, gives_stream: bo
     """
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         return method
-    run = _streaming(method) if gives_stream else _unary(method)
-    if not takes_stream:
-        return run
-    return _with_requests_streaming(run) if gives_stream else _with_requests(run)
+    if gives_stream:
+        responses = _streaming(method)
+        return _with_requests_streaming(responses) if takes_stream else responses
+    response = _unary(method)
+    return _with_requests(response) if takes_stream else response
 
 
 def _unary(method: Callable[..., Any]) -> Callable[[Any, Any], Awaitable[Any]]:
