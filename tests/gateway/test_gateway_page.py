@@ -51,7 +51,7 @@ async def start_greeter() -> tuple[grpc.aio.Server, int]:
     async def greet(request: Any, _: Any) -> Any:
         return greeting(name=request.name, text=f"Hello, {request.name}!", times=request.times + 1)
 
-    handler = grpc.unary_unary_rpc_method_handler(
+    handler: Any = grpc.unary_unary_rpc_method_handler(
         greet, request_deserializer=greeting.FromString, response_serializer=lambda reply: reply.SerializeToString()
     )
     server = grpc.aio.server()
