@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from orchestration.gateway import GatewayConfig
 from tests.support.gateway import eventually
+from tests.support.library_service import message_handler
 from tests.support.raw_http import RawAnswer, exchange
 from tests.support.transcoding_service import compile_protos
 
@@ -46,14 +47,12 @@ async def start_greeter() -> tuple[grpc.aio.Server, int]:
     pool = DescriptorPool()
     for file in compile_protos(("greeter.proto", GREETER)).file:
         pool.Add(file)
-    greeting = message_factory.GetMessageClass(pool.FindMessageTypeByName("greeter.Greeting"))
+    greeting: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("greeter.Greeting"))
 
     async def greet(request: Any, _: Any) -> Any:
         return greeting(name=request.name, text=f"Hello, {request.name}!", times=request.times + 1)
 
-    handler: Any = grpc.unary_unary_rpc_method_handler(
-        greet, request_deserializer=greeting.FromString, response_serializer=lambda reply: reply.SerializeToString()
-    )
+    handler = message_handler(greet, greeting.FromString)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("greeter.Greeter", {"Greet": handler}),))
     reflection.enable_server_reflection(("greeter.Greeter", reflection.SERVICE_NAME), server, pool)
