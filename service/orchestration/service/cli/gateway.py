@@ -37,6 +37,10 @@ def gateway(
     max_timeout: options.MaxTimeout = 0.0,
     ignore_query: options.IgnoreQuery = None,
     ignore_unknown_json: options.IgnoreUnknownJson = False,
+    map_query: options.MapQuery = False,
+    lax_bools: options.LaxBools = False,
+    keep_plus: options.KeepPlus = False,
+    system_parameters: options.SystemParameters = True,
     max_query_parameters: options.MaxQueryParameters = 1000,
     error_format: options.ErrorFormats = options.ErrorFormat.envelope,
     error_domain: options.ErrorDomain = "gateway",
@@ -105,6 +109,7 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
     same = (
         *("max_body_bytes", "max_query_parameters", "error_domain", "allow_get_body", "cors_credentials"),
         *("permanent_headers", "metadata_status", "body_etags", "page_links"),
+        *("map_query", "lax_bools", "keep_plus", "system_parameters"),
     )
     try:
         return GatewayConfig(
