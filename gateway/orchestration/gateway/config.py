@@ -20,6 +20,14 @@ _POSITIVE: Final = (
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name, as RFC 9110 has it."""
 
+_NOT_FORWARDED: Final = frozenset(
+    {
+        *("connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
+        *("upgrade", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"),
+    }
+)
+"""Headers whose metadata is the gateway's or gRPC's own, beside those of ``grpc-``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayConfig:
@@ -108,9 +116,15 @@ class GatewayConfig:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ValueError(f"trusted_proxies: {network!r} is no network such as 10.0.0.0/8: {error}") from error
+        self._check_headers()
+        if self.cors_credentials and "*" in self.cors_origins:
+            raise ValueError("cors_credentials: name the origins; with * any page could act for whoever visits it")
+
+    def _check_headers(self) -> None:
         for name in ("cors_expose", "forward_headers"):
             for header in getattr(self, name):
                 if _TOKEN.fullmatch(header) is None:
                     raise ValueError(f"{name}: {header!r} is no name of a header")
-        if self.cors_credentials and "*" in self.cors_origins:
-            raise ValueError("cors_credentials: name the origins; with * any page could act for whoever visits it")
+        for header in self.forward_headers:
+            if header.lower() in _NOT_FORWARDED or header.lower().startswith("grpc-"):
+                raise ValueError(f"forward_headers: metadata {header.lower()!r} is set by the gateway or by gRPC alone")

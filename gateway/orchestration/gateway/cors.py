@@ -41,6 +41,15 @@ class Cors:
             return {"Vary": "Origin"}
         return {"Access-Control-Allow-Origin": origin, **self._granted, "Vary": "Origin"}
 
+    @staticmethod
+    def is_preflight(request: web.Request) -> bool:
+        """Whether a browser asks for leave: never for a method, not even for one that takes all HTTP methods."""
+        return (
+            request.method == "OPTIONS"
+            and "Origin" in request.headers
+            and "Access-Control-Request-Method" in request.headers
+        )
+
     def preflight(self, request: web.Request, methods: Iterable[str]) -> dict[str, str]:
         """What the answer to OPTIONS carries."""
         allowed = ", ".join(sorted(methods))

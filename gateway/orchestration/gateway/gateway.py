@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
+_COMMON_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _ASTERISK: Final = "*"
 """The target of OPTIONS for the server as a whole."""
 
@@ -134,7 +135,9 @@ class Gateway:
             request_id = request_id_of(request)
             upgrade = is_upgrade(request)
             target = _find(table.sockets if upgrade else table.requests, request, upgrade=upgrade)
-            if target is None:
+            if target is None and upgrade:  # an upgrade is a wish, which a method without streams need not heed
+                upgrade, target = False, _find(table.requests, request, upgrade=False)
+            if target is None or (self._cors.enabled and self._cors.is_preflight(request)):
                 return self._unmatched(table, request, request_id)
             if not target.route.streaming:
                 return await server.unary(request, target, request_id)
@@ -206,6 +209,8 @@ class Gateway:
         methods = table.requests.methods(segments, verb)
         if not methods:
             _no_route(request)
+        if ANY_METHOD in methods:
+            methods = {*methods, *_COMMON_METHODS} - {ANY_METHOD}
         allowed = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set[str]())
         if request.method != "OPTIONS":
             _wrong_method(request, allowed)
@@ -253,7 +258,7 @@ def _no_route(request: web.Request) -> NoReturn:
 
 
 def _wrong_method(request: web.Request, allowed: set[str]) -> NoReturn:
-    known = ", ".join(sorted(allowed - {ANY_METHOD}))
+    known = ", ".join(sorted(allowed))
     raise RequestError(
         405,
         grpc.StatusCode.UNIMPLEMENTED,

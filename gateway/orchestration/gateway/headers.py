@@ -107,7 +107,7 @@ class HeaderReader:
     def _metadata_key(self, name: str) -> str:
         """The metadata key of a header; empty for one that is not passed on. Raises `RequestError`."""
         lower = name.lower()
-        if lower in self._forwarded_names and lower not in _OWN:
+        if lower in self._forwarded_names:
             return lower
         if self._permanent and lower in _PERMANENT:
             return _PERMANENT_PREFIX + lower

@@ -8,6 +8,8 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from orchestration.gateway.values import JsonValue
+
 ReadString = Callable[[bytes], str]
 
 _VARINT: Final = 0
@@ -31,7 +33,7 @@ def string_reader(field: FieldDescriptor) -> ReadString:
 
 def _top_key(name: str) -> ReadString:
     def read(body: bytes) -> str:
-        message = json.loads(body)
+        message: JsonValue = json.loads(body)
         value = message.get(name) if isinstance(message, dict) else None
         return value if isinstance(value, str) else ""
 
