@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from tests.support.caller import Caller, moment
 from tests.support.faces import ApiError, face_of
-from tests.support.gateway import eventually, running_gateway
+from tests.support.gateway import Api, eventually, running_gateway
 
 LINES = [f"line {number}" for number in range(20)]
 
@@ -229,9 +232,53 @@ async def test_the_stream_s_address_works_as_it_is(api: Caller) -> None:
     assert frames == [{"result": entry} for entry in whole]
     async with session.get(info["sse_url"], headers={"Accept": "text/event-stream"}) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert (await answer.content.readuntil(b"\n\n")).startswith(b"retry: ")
         event = [(await answer.content.readline()).decode().rstrip() for _ in range(2)]
     assert sorted(event)[1] == f"id: {whole[0]['cursor']}"
     assert json.loads(sorted(event)[0].removeprefix("data: ")) == whole[0]
+
+
+async def test_the_stream_s_address_works_through_a_proxy(tmp_path: Path) -> None:
+    """A proxy that says by which name it was called, in front of a gateway that believes it."""
+    async with running_gateway(tmp_path, trusted_proxies=("127.0.0.0/8",)) as gateway, proxied(gateway) as base:
+        api = Caller(face_of("rest", gateway), gateway)
+        deployment_id = await with_lines(api)
+        info = await gateway.rest.ok("GET", f"/deployment/logs/{deployment_id}/stream")
+        async with gateway.rest.session.get(f"{base}/deployment/logs/{deployment_id}/stream") as answer:
+            through = await answer.json()
+        assert through["ws_url"] == info["ws_url"].replace(gateway.rest.base[7:], base[7:])
+        async with gateway.rest.session.ws_connect(through["ws_url"]) as socket:
+            assert (await socket.receive_json(timeout=10))["result"]["message"].startswith("engine pid")
+        await api.clean_up()
+
+
+@asynccontextmanager
+async def proxied(gateway: Api) -> AsyncGenerator[str, None]:
+    """A proxy that adds its own name to each connection's first request, and passes on bytes; its base."""
+    host, port = gateway.rest.base.removeprefix("http://").split(":")
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        above_reader, above = await asyncio.open_connection(host, int(port))
+        line = await reader.readline()
+        own = ":".join(str(each) for each in writer.get_extra_info("sockname"))
+        above.write(line + f"X-Forwarded-Host: {own}\r\nX-Forwarded-Proto: http\r\n".encode())
+        tasks.update({asyncio.create_task(relay(reader, above)), asyncio.create_task(relay(above_reader, writer))})
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield "http://" + ":".join(str(each) for each in server.sockets[0].getsockname())
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_log_that_has_no_lines_has_an_empty_cursor(api: Caller) -> None:

@@ -20,7 +20,7 @@ def ticks(*numbers: int) -> list[dict[str, object]]:
     return [{"number": number, "cursor": str(number), "padding": ""} for number in numbers]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/x-ndjson", "application/jsonl;q=0.5"])
+@pytest.mark.parametrize("accept", ["*/*", "application/*", "application/x-ndjson", "application/jsonl;q=0.5"])
 async def test_lines(served: Running, accept: str) -> None:
     """T197: JSON lines stand for what Envoy sends as an array."""
     answer = await served.get("/v1/ticks?count=3", Accept=accept)
@@ -32,15 +32,16 @@ async def test_events(served: Running) -> None:
     """T196."""
     answer = await served.get("/v1/ticks?count=2", Accept=EVENTS)
     assert answer.headers["Content-Type"] == EVENTS
-    first, second, rest = answer.body.split(b"\n\n")
-    assert (first.splitlines()[0], second.splitlines()[0], rest) == (b"id: 1", b"id: 2", b"")
+    retry, first, second, end, rest = answer.body.split(b"\n\n")
+    assert (retry, first.splitlines()[0], second.splitlines()[0]) == (b"retry: 2000", b"id: 1", b"id: 2")
+    assert (end, rest) == (b"event: end\ndata: {}", b"")
     assert json.loads(first.splitlines()[1].removeprefix(b"data: ")) == ticks(1)[0]
 
 
 @pytest.mark.parametrize("query", ["count=1", "cursor=2&count=1"])
 async def test_events_are_taken_up_where_they_ended(served: Running, query: str) -> None:
     answer = await served.get(f"/v1/ticks?{query}", Accept=EVENTS, Last_Event_ID="7")
-    assert answer.body.startswith(b"id: 8\n")
+    assert answer.body.split(b"\n\n")[1].startswith(b"id: 8\n")
 
 
 async def test_stream_of_a_post(served: Running) -> None:
@@ -77,7 +78,7 @@ async def test_error_after_messages_in_lines(served: Running) -> None:
 async def test_error_after_messages_in_events(served: Running) -> None:
     """T200."""
     answer = await served.get("/v1/ticks?count=9&fail_after=1", Accept=EVENTS)
-    event, data = answer.body.split(b"\n\n")[1].splitlines()
+    event, data = answer.body.split(b"\n\n")[2].splitlines()
     assert event == b"event: error"
     assert json.loads(data.removeprefix(b"data: "))["error"]["status"] == "RESOURCE_EXHAUSTED"
 
@@ -95,6 +96,8 @@ async def test_silence_is_broken(transport: Transport, accept: str, sign: bytes)
         served.session.get(served.url("/v1/ticks?linger=true"), headers={"Accept": accept}) as response,
     ):
         assert response.status == 200
+        if accept == EVENTS:
+            assert await response.content.readexactly(13) == b"retry: 2000\n\n"
         assert await asyncio.wait_for(response.content.readexactly(2 * len(sign)), 5) == 2 * sign
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +82,7 @@ def context_is_read(note: Note) -> Handler:
     async def handle(request: Any, context: Any) -> Any:
         note(sorted((key, value) for key, value in context.invocation_metadata() if key in ("who", "raw-bin")))
         note((context.peer_identities(), context.peer_identity_key()))
-        note(25 < context.time_remaining() <= 30)
+        note(20 < context.time_remaining() < 31)
         note((context.code(), context.details(), context.trailing_metadata(), context.done(), context.cancelled()))
         note(type(context.invocation_metadata()).__name__)
         return request
@@ -562,6 +563,7 @@ def thread_gives_a_list(note: Note) -> Handler:
 def thread_stream_aborts(note: Note) -> Handler:
     def handle(request: Any, context: Any) -> Iterator[Any]:
         yield tick(1)
+        time.sleep(0.2)  # grpc's own server hangs when the status overtakes the message
         context.abort(CODE.ABORTED, "stale")
 
     return handle

@@ -15,6 +15,7 @@ _POSITIVE: Final = (
     "max_timeout_s",
     "max_query_parameters",
     "keepalive_s",
+    "event_retry_s",
     "compress_min_bytes",
 )
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -72,6 +73,13 @@ class GatewayConfig:
     """How long a browser may keep the answer to a preflight, in seconds."""
     keepalive_s: float = 15.0
     """An idle stream gets a sign of life this often, in seconds."""
+    event_retry_s: float = 2.0
+    """How long a browser waits before it takes up an event stream again that was cut off, in seconds."""
+    stream_format: Literal["lines", "array"] = "lines"
+    """What a server's stream is for callers who would take either: a JSON message a line, or one JSON array, as
+    Google's own client libraries read it. Those who accept nothing but application/json get the array anyway."""
+    compress_sockets: bool = False
+    """Agree to permessage-deflate on WebSockets. It costs some 300 kB of memory for each socket."""
     stream_start_s: float = 1.0
     """How long the status line of a stream waits for the first message, in seconds. An error that comes within is
     answered with its own HTTP status; a later one stands in the stream."""

@@ -17,12 +17,12 @@ from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
 from orchestration.gateway.errorbody import ErrorWriter
 from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.handshake import is_upgrade
 from orchestration.gateway.headers import REQUEST_ID, new_request_id, request_id_of
 from orchestration.gateway.pathvars import split_path
 from orchestration.gateway.routes import Route, RouteTable, compile_routes
 from orchestration.gateway.routing import ANY_METHOD, RouteTree
 from orchestration.gateway.serving import Server, Target
-from orchestration.gateway.sockets import is_upgrade
 from orchestration.gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -196,8 +196,8 @@ class Gateway:
         self._streams.add(task)
         try:
             if upgrade:
-                return await server.socket(request, target, request_id)
-            return await server.stream(request, target, request_id)
+                return await server.streams.socket(request, target, request_id)
+            return await server.streams.http(request, target, request_id)
         finally:
             self._streams.discard(task)
 

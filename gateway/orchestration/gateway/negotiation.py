@@ -14,7 +14,8 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 EVENT_STREAM: Final = "text/event-stream"
 
-_LINES: Final = (NDJSON, JSON, "application/ndjson", "application/jsonl", "application/json-seq")
+LINES: Final = (NDJSON, "application/ndjson", "application/jsonl")
+"""Names that NDJSON goes by."""
 _PARAMETER: Final = re.compile(r';\s*([\w-]+)\s*=\s*("[^"]*"|[^;\s]*)')
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
@@ -53,14 +54,31 @@ def check_accepts_json(accept: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def choose_stream_type(accept: str) -> str:
-    """Server-sent events or lines of JSON, whichever is wanted more. Raises `RequestError` (406) for neither."""
-    lines = max(_quality(accept, each) for each in _LINES)
-    events = _quality(accept, EVENT_STREAM)
-    if max(lines, events) <= 0:
-        raise _not_acceptable(accept, f"{NDJSON} and {EVENT_STREAM}")
-    named = EVENT_STREAM in accept.lower()
-    return EVENT_STREAM if events > lines or (named and events == lines) else NDJSON
+def choose_stream_type(accept: str, default: str = NDJSON) -> str:
+    """Server-sent events, lines of JSON or one JSON array, whichever is wanted most.
+
+    Args:
+        accept: The Accept header.
+        default: `NDJSON` or `JSON`: what is sent to those who would take either.
+
+    Raises:
+        RequestError: 406 for those who want none of them.
+    """
+    wanted = {
+        EVENT_STREAM: _quality(accept, EVENT_STREAM),
+        NDJSON: max(_quality(accept, each) for each in LINES),
+        JSON: _quality(accept, JSON),
+    }
+    most = max(wanted.values())
+    if most <= 0:
+        raise _not_acceptable(accept, f"{NDJSON}, {EVENT_STREAM} and {JSON}")
+    # Of two that are wanted as much, the one that is named goes before the one that a wildcard stands for.
+    names = {each.partition(";")[0].strip().lower() for each in accept.split(",")}
+    named = {EVENT_STREAM: EVENT_STREAM in names, NDJSON: not names.isdisjoint(LINES), JSON: JSON in names}
+    best = [each for each in wanted if wanted[each] == most and named[each]] or [
+        each for each in wanted if wanted[each] == most
+    ]
+    return best[0] if len(best) == 1 or default not in best or named[EVENT_STREAM] else default
 
 
 def _quality(accept: str, media_type: str) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Final
 
-import grpc
 from aiohttp import web
 
 from orchestration.gateway.body import read_body, refuse_body
@@ -17,20 +16,11 @@ from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.headers import REQUEST_ID, HeaderReader
-from orchestration.gateway.negotiation import EVENT_STREAM, JSON, check_accepts_json, choose_stream_type
+from orchestration.gateway.negotiation import JSON, check_accepts_json
 from orchestration.gateway.replies import ReplyHeaders
-from orchestration.gateway.responses import ResponseEncoder
 from orchestration.gateway.routes import Route
-from orchestration.gateway.sockets import BEARER, ClientFrames, bearer_token, serve_socket, single
-from orchestration.gateway.streams import (
-    LAST_EVENT_ID,
-    EventStream,
-    JsonLines,
-    RawChunks,
-    StreamFormat,
-    resume_query,
-    serve_stream,
-)
+from orchestration.gateway.streaming import StreamServer, Tools
+from orchestration.gateway.streaming import Target as StreamTarget
 from orchestration.gateway.upstream import Reply
 from orchestration.gateway.values import JsonValue
 
@@ -58,6 +48,9 @@ class Server:
         self.gets_packed = False
         """Whether compressed bodies come as they were sent."""
         self._finisher = Finisher(config, self._headers, self._reply_headers)
+        tools = Tools(self._headers, self._reply_headers, self._finisher, cors)
+        self.streams: Final = StreamServer(config, self, tools)
+        """Serves the methods that stream."""
 
     async def unary(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a call without streams."""
@@ -65,7 +58,7 @@ class Server:
         if not route.encoder.is_raw:
             _check_accept(request)
         query, style = route.system.take(request.rel_url.raw_query_string)
-        message = await self._bind(request, target, query)
+        message = await self.bind(request, target, query)
         if request.method != "GET":
             message = _conditional(request, route, message)
         reply = Reply() if self._reply_headers.wanted else None
@@ -77,59 +70,13 @@ class Server:
                 error.headers = self._reply_headers.headers(reply)
             raise
         body, content_type = route.encoder.styled(style).encode_body(wire)
-        headers = self._answer(request, request_id, content_type)
+        headers = self.answer_headers(request, request_id, content_type)
         return await self._finisher.finish(request, route, body, headers, reply)
-
-    async def stream(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
-        """Answer a server's stream over plain HTTP."""
-        route = target.route
-        if route.client_streaming:
-            _upgrade_required(route)
-        query, style = route.system.take(request.rel_url.raw_query_string)
-        form = _form(request, route.encoder.styled(replace(style, indented=False)))
-        resumed = request.headers.get(LAST_EVENT_ID)
-        if resumed and route.resumes_at is not None:
-            query = resume_query(query, route.resumes_at, resumed)
-        message = await self._bind(request, target, query)
-        call = self._headers.read(request, request_id, streaming=True)
-        headers = self._answer(request, request_id, form.content_type(None))
-        if request.method == "HEAD":
-            return web.Response(headers=headers)
-        return await serve_stream(
-            request,
-            route.rpc.stream(single(message), call),
-            form,
-            headers,
-            self._tell,
-            start_s=self._config.stream_start_s,
-            keepalive_s=self._config.keepalive_s,
-        )
-
-    async def socket(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
-        """Answer a stream over a WebSocket."""
-        if not self._cors.lets_socket(request):
-            _origin_refused(request)
-        route = target.route
-        query, style = route.system.take(request.rel_url.raw_query_string)
-        call = self._headers.read(request, request_id, streaming=True, token=bearer_token(request))
-        if route.client_streaming or route.binder.takes_body:
-            first = route.binder.bind_first(target.raw, target.segments, query)
-            frames = ClientFrames([first, route.binder.bind_next], only=None if route.client_streaming else 1)
-            requests = aiter(frames)
-        else:
-            frames = ClientFrames([route.binder.bind_next], only=0)
-            requests = single(route.binder.bind(target.raw, target.segments, query, b"", ""))
-        socket = web.WebSocketResponse(
-            heartbeat=self._config.keepalive_s, max_msg_size=self._config.max_body_bytes, protocols=(BEARER,)
-        )
-        socket.headers.update(self._answer(request, request_id))
-        messages = route.rpc.stream(requests, call)
-        return await serve_socket(request, socket, messages, frames, route.encoder.styled(style).encode, self._tell)
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
         status, body, headers = self._errors.write(error)
-        answer = {**self._answer(request, request_id, JSON), **headers}
+        answer = {**self.answer_headers(request, request_id, JSON), **headers}
         response = web.Response(status=status, body=dump(body), headers=answer)
         if isinstance(error, UpstreamError):
             for name, value in error.headers:
@@ -138,7 +85,8 @@ class Server:
             response.force_close()
         return response
 
-    async def _bind(self, request: web.Request, target: Target, query: str) -> bytes:
+    async def bind(self, request: web.Request, target: StreamTarget, query: str) -> bytes:
+        """The message of a request."""
         binder = target.route.binder
         if not binder.takes_body:
             await refuse_body(request, self._config.body_timeout_s)
@@ -149,13 +97,15 @@ class Server:
         )
         return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
 
-    def _answer(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
+    def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
+        """Headers that any answer has."""
         headers = {REQUEST_ID: request_id}
         if content_type:
             headers["Content-Type"] = content_type
         return {**headers, **self._cors.headers(request)} if self._cors.enabled else headers
 
-    def _tell(self, error: RequestError | UpstreamError) -> dict[str, JsonValue]:
+    def tell(self, error: RequestError | UpstreamError) -> dict[str, JsonValue]:
+        """An error's JSON."""
         return self._errors.write(error)[1]
 
 
@@ -174,32 +124,3 @@ def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:
         return message
     refuse_preconditions(request.headers, bound=route.request_tag is not None)
     return message if route.request_tag is None or if_match is None else route.request_tag.bind(message, if_match)
-
-
-def _form(request: web.Request, encoder: ResponseEncoder) -> StreamFormat:
-    if encoder.is_raw:
-        return RawChunks(encoder)
-    accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
-    return EventStream(encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(encoder)
-
-
-def _upgrade_required(route: Route) -> NoReturn:
-    raise RequestError(
-        426,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "UPGRADE_REQUIRED",
-        f"{route.method.full_name} takes a stream of messages: open a WebSocket, and send each message as a text frame",
-        metadata={"method": route.method.full_name},
-        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
-    )
-
-
-def _origin_refused(request: web.Request) -> NoReturn:
-    origin = request.headers.get("Origin", "")
-    raise RequestError(
-        403,
-        grpc.StatusCode.PERMISSION_DENIED,
-        "ORIGIN_NOT_ALLOWED",
-        f"pages of {origin} may not open a WebSocket here",
-        metadata={"origin": origin},
-    )

@@ -144,7 +144,7 @@ class ChannelRpc:
                 await _tell_all(rpc, call.reply)
                 yield response
                 return
-            async for response in rpc:
+            while (response := await _read(rpc)) is not grpc.aio.EOF:
                 if call.reply is not None:
                     call.reply.initial = _pairs(await rpc.initial_metadata())
                 yield response
@@ -153,6 +153,23 @@ class ChannelRpc:
             raise _ended(error, call.reply) from error
         finally:
             rpc.cancel()
+
+
+async def _read(rpc: Any) -> Any:
+    """The next message, or `grpc.aio.EOF`.
+
+    A read that is cancelled never gives back the message that grpc's core has for it: it stays in memory for ever. So
+    the call is cancelled instead, which ends the read.
+    """
+    reading = asyncio.ensure_future(rpc.read())
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        rpc.cancel()
+        await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.exception()  # the end of a call that nobody waits for any more
+        raise
 
 
 async def _tell_all(rpc: Any, reply: Reply | None) -> None:
@@ -171,6 +188,10 @@ def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
     if reply is not None:
         reply.initial = _pairs(error.initial_metadata())
         reply.trailing = _pairs(error.trailing_metadata())
+    return _failure(error)
+
+
+def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
     message = error.details() or ""
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
