@@ -12,6 +12,7 @@ from __future__ import annotations
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import GatewayError, RequestError, RuleError, UpstreamError
 from orchestration.gateway.gateway import Gateway
+from orchestration.gateway.openapi.config import OpenApiConfig
 from orchestration.gateway.upstream import Call, Metadata, Rpc, Upstream
 from orchestration.gateway.upstream.channel import ChannelUpstream
 from orchestration.gateway.upstream.in_process import InProcessUpstream
@@ -24,6 +25,7 @@ __all__ = [
     "GatewayError",
     "InProcessUpstream",
     "Metadata",
+    "OpenApiConfig",
     "RequestError",
     "Rpc",
     "RuleError",

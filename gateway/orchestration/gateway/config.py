@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from orchestration.gateway.openapi.config import OpenApiConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class GatewayConfig:
     """What an unknown JSON field meets: 400 or silence (which then holds for unknown enum names too)."""
     max_query_parameters: int = 1000
     """Most parameters that a query may hold."""
+    openapi: OpenApiConfig = field(default_factory=OpenApiConfig)
+    """The OpenAPI document and the page that shows it."""
     error_format: Literal["envelope", "status"] = "envelope"
     """AIP-193's ``{"error": {...}}``, or a flat google.rpc.Status."""
     error_domain: str = "gateway"

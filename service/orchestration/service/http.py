@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, Upstream
 from orchestration.service.address import Address, parse_address
 from orchestration.service.errors import StartError
+from orchestration.service.openapi import openapi_config
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.errors import DOMAIN
 from orchestration.service.rpc.server import SERVICES, Registrar
@@ -64,6 +65,7 @@ class HttpServer:
             error_domain=DOMAIN,
             cors_origins=self._settings.cors_origins,
             trusted_proxies=self._settings.trusted_proxies,
+            openapi=openapi_config(),
         )
 
     def _upstream(
