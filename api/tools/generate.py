@@ -58,7 +58,7 @@ def write_comments(image: Path, output: Path) -> None:
 
 
 def generate(output: Path) -> None:
-    """Write the generated code and comments below `output`. Raises `subprocess.CalledProcessError` for a wrong proto."""
+    """Write code and comments below `output`. Raises `subprocess.CalledProcessError` when a proto is wrong."""
     image = build_image()
     scripts = sysconfig.get_path("scripts")
     # The plugins of buf.gen.yaml are started as `python`: it must be this one, which has grpc_tools.

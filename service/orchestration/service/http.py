@@ -9,10 +9,9 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, Upstream
+from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, OpenApiConfig, Upstream
 from orchestration.service.address import Address, parse_address
 from orchestration.service.errors import StartError
-from orchestration.service.openapi import openapi_config
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.errors import DOMAIN
 from orchestration.service.rpc.server import SERVICES, Registrar
@@ -27,8 +26,9 @@ _MAX_LINE_BYTES = 64 * 1024
 class HttpServer:
     """REST on one address."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, openapi: OpenApiConfig) -> None:
         self._settings = settings
+        self._openapi = openapi
         self._runner: web.AppRunner | None = None
         self.address = settings.http_listen
         """Where it listens, as ``host:port``; the real port once it was started."""
@@ -65,7 +65,7 @@ class HttpServer:
             error_domain=DOMAIN,
             cors_origins=self._settings.cors_origins,
             trusted_proxies=self._settings.trusted_proxies,
-            openapi=openapi_config(),
+            openapi=self._openapi,
         )
 
     def _upstream(

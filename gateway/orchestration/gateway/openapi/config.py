@@ -32,6 +32,11 @@ class OpenApiConfig:
     tell them by reflection: without any of them the document has no descriptions."""
     authentication: Literal["none", "optional", "required"] = "optional"
     """Whether callers send ``Authorization: Bearer TOKEN``: never, where the service asks for it, or always."""
+    idempotency_field: str = "request_id"
+    """The field that the service fills from the header ``Idempotency-Key``. Requests that have it tell of the header
+    there, since both together must agree; requests without it have the header as a parameter."""
+    text_pattern: str = ""
+    """What every string of a request must match, map keys and google.protobuf.Struct included; empty: anything."""
     refinements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """JSON Schema keywords for fields by their full names: what a service knows of its fields that no rule says, such
     as an example or the names that it accepts. They hold where a field stands in a request."""

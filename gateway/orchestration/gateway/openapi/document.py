@@ -54,13 +54,19 @@ class _Document:
             names,
             Options(routes[0].method.containing_service.file.pool if routes else DescriptorPool()),
             self._comments,
-            self._openapi.refinements,
+            self._openapi,
             answered,
             open_objects=config.unknown_json == "ignore",
         )
         self._authenticated = self._openapi.authentication != "none"
         etags = getattr(config, "etags", "off") != "off"
-        self._operations = Operations(self._schemas, self._comments, authenticated=self._authenticated, etags=etags)
+        self._operations = Operations(
+            self._schemas,
+            self._comments,
+            idempotency_field=self._openapi.idempotency_field,
+            authenticated=self._authenticated,
+            etags=etags,
+        )
         self._paths: dict[str, JsonObject] = {}
         self._shapes: dict[str, ExpandedPath] = {}
         self._counts: dict[str, int] = {}
@@ -86,7 +92,6 @@ class _Document:
         document: JsonObject = {
             "openapi": "3.1.0",
             "info": self._info(),
-            "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
             "servers": [{"url": "/"}],
             "tags": [self._tag(name) for name in self._services],
             "paths": self._paths,

@@ -7,11 +7,18 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
 
-from orchestration.gateway.openapi.config import JsonObject
+from orchestration.gateway.openapi.config import JsonObject, OpenApiConfig
 from orchestration.gateway.openapi.names import ComponentNames
 from orchestration.gateway.openapi.options import Options
 from orchestration.gateway.openapi.rules import refuses_zero, sentences
-from orchestration.gateway.openapi.values import Place, enum_schema, is_well_known, message_schema, value_schema
+from orchestration.gateway.openapi.values import (
+    Place,
+    enum_schema,
+    is_well_known,
+    json_components,
+    message_schema,
+    value_schema,
+)
 from orchestration.gateway.schema import is_map
 
 _REF: Final = "#/components/schemas/"
@@ -26,7 +33,7 @@ class Schemas:
         names: Names of the components.
         options: Rules and behaviours of fields.
         comments: By full names.
-        refinements: Keywords for fields in requests, by full names.
+        config: What a service says of its fields beside its rules.
         answered: Full names of the messages and enums that answers hold.
         open_objects: Whether requests may hold fields that no message has.
     """
@@ -36,7 +43,7 @@ class Schemas:
         names: ComponentNames,
         options: Options,
         comments: Mapping[str, str],
-        refinements: Mapping[str, Mapping[str, Any]],
+        config: OpenApiConfig,
         answered: Collection[str],
         *,
         open_objects: bool,
@@ -45,7 +52,7 @@ class Schemas:
         self._names = names
         self._options = options
         self._comments = comments
-        self._refinements = refinements
+        self._config = config
         self._answered = answered
         self._open = open_objects
 
@@ -63,10 +70,12 @@ class Schemas:
         return {"$ref": _REF + name}
 
     def add(self, name: str, schema: JsonObject) -> JsonObject:
-        """A reference to a component of any kind."""
-        name = self._names.free(name)
-        self.components.setdefault(name, schema)
-        return {"$ref": _REF + name}
+        """A reference to a component of any kind; the same schema under the same name is the same component."""
+        number, free = 1, self._names.free(name)
+        while self.components.setdefault(free, schema) != schema:
+            number += 1
+            free = self._names.free(f"{name}{number}")
+        return {"$ref": _REF + free}
 
     def inline(self, message: Descriptor, place: Place, without: Collection[str] = ()) -> JsonObject:
         """The schema of a message itself, without some of its fields."""
@@ -106,6 +115,8 @@ class Schemas:
         """The schema of a field, with all that is said of it."""
         rules = self._rules(field)
         schema = self._bare(field, place, rules)
+        if place is not Place.ANSWER:
+            schema |= self._config.refinements.get(field.full_name, {})
         if place is Place.BODY and not self.is_required(field, place) and not _is_member(field):
             schema = _or_null(schema)
         schema = {**schema, **self._text(field, rules, place)}
@@ -118,8 +129,6 @@ class Schemas:
             schema["x-immutable"] = True
         if field.GetOptions().deprecated:
             schema["deprecated"] = True
-        if place is not Place.ANSWER:
-            schema |= self._refinements.get(field.full_name, {})
         return schema
 
     def value(self, field: FieldDescriptor, place: Place, rules: Any = None) -> JsonObject:
@@ -128,8 +137,29 @@ class Schemas:
             enum = field.enum_type
             return self._component(enum, place, lambda: {**enum_schema(enum, place), **self._enum_text(enum)})
         if field.message_type is None or is_well_known(field):
-            return value_schema(field, place, rules)
+            schema = value_schema(field, place, rules)
+            return schema if place is Place.ANSWER or not self._config.text_pattern else self._checked(schema)
         return self.message(field.message_type, place)
+
+    def text(self, shortest: int = 1) -> JsonObject:
+        """A string of a request that is no field's whole value."""
+        length: JsonObject = {"minLength": shortest} if shortest else {}
+        pattern: JsonObject = {"pattern": self._config.text_pattern} if self._config.text_pattern else {}
+        return {"type": "string", **length, **pattern}
+
+    def _checked(self, schema: JsonObject) -> JsonObject:
+        """The schema of a value whose strings must match the pattern for all of them."""
+        pattern = self._config.text_pattern
+        if schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format", "const"}:
+            return {**schema, "pattern": pattern}
+        kinds = {"object": "JsonObject", "array": "JsonArray", None: "JsonValue"}
+        if schema.keys() & {"anyOf", "enum", "required"} or schema.get("additionalProperties") is False:
+            return schema
+        if schema.get("type") not in kinds:
+            return schema
+        for name, component in json_components(pattern).items():
+            self.components.setdefault(name, component)
+        return {"$ref": _REF + kinds[schema.get("type")]}
 
     def is_required(self, field: FieldDescriptor, place: Place) -> bool:
         """Whether a message of this place always holds the field: answers hold all that has no presence."""
@@ -171,7 +201,9 @@ class Schemas:
         values = inner.values if inner is not None and inner.HasField("values") else None
         schema: JsonObject = {"type": "object", "additionalProperties": self.value(value, place, values)}
         if inner is not None and inner.HasField("keys") and key.type == FieldDescriptor.TYPE_STRING:
-            schema["propertyNames"] = value_schema(key, place, inner.keys)
+            schema["propertyNames"] = self.value(key, place, inner.keys)
+        elif key.type == FieldDescriptor.TYPE_STRING and place is not Place.ANSWER and self._config.text_pattern:
+            schema["propertyNames"] = {"pattern": self._config.text_pattern}
         elif key.type == FieldDescriptor.TYPE_BOOL:
             schema["propertyNames"] = {"enum": ["true", "false"]}
         elif key.type != FieldDescriptor.TYPE_STRING:
@@ -182,6 +214,8 @@ class Schemas:
 
     def _text(self, described: Descriptor | FieldDescriptor, rules: Any, place: Place) -> JsonObject:
         parts = [self._comments.get(described.full_name, "")]
+        if described.name == self._config.idempotency_field and place is not Place.ANSWER:
+            parts.append("The header `Idempotency-Key` may give it instead.")
         if rules is not None and place is not Place.ANSWER:
             parts += [f"Rule: {said}." if not said.endswith(".") else f"Rule: {said}" for said in sentences(rules)]
         text = "\n\n".join(part for part in parts if part)

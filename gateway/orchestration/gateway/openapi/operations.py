@@ -37,11 +37,21 @@ class Operations:
     Args:
         schemas: Where their messages become components.
         comments: By full names.
+        idempotency_field: Name of the field that the header ``Idempotency-Key`` fills.
         authenticated: Whether callers may be refused for who they are.
         etags: Whether answers carry the etag of what they hold.
     """
 
-    def __init__(self, schemas: Schemas, comments: Mapping[str, str], *, authenticated: bool, etags: bool) -> None:
+    def __init__(
+        self,
+        schemas: Schemas,
+        comments: Mapping[str, str],
+        *,
+        idempotency_field: str,
+        authenticated: bool,
+        etags: bool,
+    ) -> None:
+        self._idempotency_field = idempotency_field
         self._schemas = schemas
         self._comments = comments
         self._authenticated = authenticated
@@ -56,9 +66,12 @@ class Operations:
         found: JsonObject = {"tags": [tag], "operationId": operation_id, **self._text(route)}
         if method.GetOptions().deprecated:
             found["deprecated"] = True
-        found["parameters"] = [*parameters, *header_parameters(changes=changes)]
+        found["parameters"] = [
+            *parameters,
+            *header_parameters(idempotent=changes and not self._has_key(method.input_type)),
+        ]
         if rule.body:
-            found["requestBody"] = self._body(route, path, operation_id)
+            found["requestBody"] = self._body(route, path)
         errors = errors_of(
             takes_path=bool(path.parameters),
             takes_body=bool(rule.body),
@@ -102,7 +115,10 @@ class Operations:
         text = "\n\n".join(part for part in parts if part)
         return {"summary": summary, **({"description": text} if text else {})}
 
-    def _body(self, route: Route, path: ExpandedPath, operation_id: str) -> JsonObject:
+    def _has_key(self, message: Descriptor) -> bool:
+        return self._idempotency_field in message.fields_by_name
+
+    def _body(self, route: Route, path: ExpandedPath) -> JsonObject:
         message, name = route.method.input_type, route.rule.body
         if name != "*":
             field = find_field(message, name)
@@ -114,19 +130,20 @@ class Operations:
         elif _is_raw(message):
             return {"content": {"*/*": {}}}
         else:
-            schema, required = self._whole(message, path, operation_id)
+            schema, required = self._whole(route.method, path)
         found = example_of(schema, self._schemas.components)
         content: JsonObject = {"schema": schema, **({} if found is NOTHING else {"example": found})}
         return {"required": required, "content": {JSON: content}}
 
-    def _whole(self, message: Descriptor, path: ExpandedPath, operation_id: str) -> tuple[JsonObject, bool]:
+    def _whole(self, method: MethodDescriptor, path: ExpandedPath) -> tuple[JsonObject, bool]:
         """The message without what the path gives."""
+        message = method.input_type
         given = {each.variable.path[0] for each in path.parameters if each.variable and len(each.variable.path) == 1}
         if not given:
             schema = self._schemas.message(message, Place.BODY)
             return schema, self._needs_something(message, given)
         inline = self._schemas.inline(message, Place.BODY, given)
-        return self._schemas.add(f"{operation_id.partition('_')[2]}Body", inline), self._needs_something(message, given)
+        return self._schemas.add(f"{method.name}Body", inline), self._needs_something(message, given)
 
     def _needs_something(self, message: Descriptor, given: set[str]) -> bool:
         return any(self._schemas.is_required(field, Place.BODY) for field in message.fields if field.name not in given)

@@ -29,8 +29,9 @@ HEADER_PARAMETERS: Final[JsonObject] = {
     "RequestTimeout": {
         "name": "X-Request-Timeout",
         "in": "header",
-        "description": "How long the request may take, in seconds; fractions such as 1.5 are taken, too.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 999999999},
+        "description": "How long the request may take, in seconds, such as 1.5.",
+        "schema": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?$"},
+        "example": "30",
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -41,9 +42,9 @@ HEADER_PARAMETERS: Final[JsonObject] = {
 }
 
 
-def header_parameters(*, changes: bool) -> list[JsonObject]:
+def header_parameters(*, idempotent: bool) -> list[JsonObject]:
     """References to those that an operation takes."""
-    names = ["RequestId", "RequestTimeout", *(["IdempotencyKey"] if changes else [])]
+    names = ["RequestId", "RequestTimeout", *(["IdempotencyKey"] if idempotent else [])]
     return [{"$ref": "#/components/parameters/" + name} for name in names]
 
 
@@ -55,17 +56,17 @@ def path_parameters(parameters: tuple[PathParameter, ...], message: Descriptor, 
 def _path_parameter(parameter: PathParameter, message: Descriptor, schemas: Schemas) -> JsonObject:
     found: JsonObject = {"name": parameter.name, "in": "path", "required": True}
     if parameter.variable is None:
-        return {**found, "description": "Any segment.", "schema": {"type": "string", "minLength": 1}, "example": "any"}
+        return {**found, "description": "Any segment.", "schema": schemas.text(), "example": "any"}
     field = resolve(message, parameter.variable.path)
     if parameter.many:
         text = (
             f"Any number of segments, none included, with slashes between them: the end of {parameter.variable.name}."
         )
-        schema: JsonObject = {"type": "string"}
+        schema = schemas.text(0)
         return {**found, "description": text, "schema": schema, "example": "a/b", "x-multiple-segments": True}
     if not parameter.whole:
         text = f"A segment of {parameter.variable.name}."
-        schema = {"type": "string", "minLength": 1, "pattern": "^[^/]+$"}
+        schema = schemas.text()
         return {
             **found,
             "description": text,
@@ -74,7 +75,9 @@ def _path_parameter(parameter: PathParameter, message: Descriptor, schemas: Sche
             "x-google-name": parameter.variable.name,
         }
     schema = schemas.field(field.field, Place.URL)
-    if schema.get("type") == "string" and "enum" not in schema:
+    if schema.get("type") == "string" and "enum" in schema:
+        schema["enum"] = [each for each in schema["enum"] if each]
+    elif schema.get("type") == "string":
         schema["minLength"] = max(1, schema.get("minLength", 1))
     own = {} if parameter.name == parameter.variable.name else {"x-google-name": parameter.variable.name}
     return _described({**found, **own}, schema, schemas)

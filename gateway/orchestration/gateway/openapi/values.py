@@ -55,6 +55,20 @@ _WRAPPERS: Final = frozenset(
 )
 
 
+def json_components(pattern: str) -> dict[str, JsonObject]:
+    """JSON of any form whose strings, keys included, all match a pattern."""
+    ref = "#/components/schemas/"
+    scalars: JsonObject = {"type": ["null", "boolean", "number"]}
+    text: JsonObject = {"type": "string", "pattern": pattern}
+    parts = [scalars, text, {"$ref": ref + "JsonArray"}, {"$ref": ref + "JsonObject"}]
+    value = {"$ref": ref + "JsonValue"}
+    return {
+        "JsonValue": {"anyOf": parts},
+        "JsonArray": {"type": "array", "items": value},
+        "JsonObject": {"type": "object", "propertyNames": {"pattern": pattern}, "additionalProperties": value},
+    }
+
+
 def is_well_known(field: FieldDescriptor) -> bool:
     """Whether a message field has a JSON form of its own."""
     name = field.message_type.full_name if field.message_type is not None else ""
