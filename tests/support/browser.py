@@ -69,7 +69,8 @@ class Browser:
     async def screenshot(self, path: Path) -> None:
         """Keep a picture of what is seen."""
         async with self._session.get(f"{self._base}/screenshot") as answer:
-            path.write_bytes(base64.b64decode((await answer.json())["value"]))
+            picture = base64.b64decode((await answer.json())["value"])
+        await asyncio.to_thread(path.write_bytes, picture)
 
     async def log(self, kind: str) -> list[dict[str, Any]]:
         """What was logged since it was asked last: "browser" for the console, "performance" for the network."""

@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway import OpenApiConfig
 from orchestration.service.engines.table import ENGINE_NAMES
+from orchestration.service.usecases.nodes import AGENT_STATES
 from orchestration.v1 import compute_pools_pb2 as pools
 from orchestration.v1 import model_deployments_pb2 as deployments
 
@@ -25,11 +26,12 @@ Every method has a path of its own below `/deployment` and `/inventory`, and one
 """
 _NO_NUL: Final = r"^[^\u0000]*$"
 _NOT_UPDATED: Final = ("deployment_id", "pool_id", "update_mask", "etag", "request_id")
+_SPACE: Final = r"[ \t\r\n]*"
 _POLICY_KEYS: Final = (
-    '"strategy"\\s*:\\s*"(?:cheapest|pack|spread)"',
-    '"spot"\\s*:\\s*"(?:never|prefer)"',
-    '"fallback_to_on_demand"\\s*:\\s*(?:true|false)',
-    '"max_replicas_per_node"\\s*:\\s*(?:0|[1-9][0-9]{0,3}|10000)',
+    rf'"strategy"{_SPACE}:{_SPACE}"(?:cheapest|pack|spread)"',
+    rf'"spot"{_SPACE}:{_SPACE}"(?:never|prefer)"',
+    rf'"fallback_to_on_demand"{_SPACE}:{_SPACE}(?:true|false)',
+    rf'"max_replicas_per_node"{_SPACE}:{_SPACE}(?:0|[1-9][0-9]{{0,3}}|10000)',
 )
 _V1: Final = "orchestration.v1."
 
@@ -69,11 +71,12 @@ def _names(providers: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
 
 def _texts() -> Mapping[str, Mapping[str, Any]]:
     member = f"(?:{'|'.join(_POLICY_KEYS)})"
-    policy = {"pattern": rf"^(?:\{{\s*(?:{member}(?:\s*,\s*{member})*)?\s*\}})?$"}
+    policy = {"pattern": rf"^(?:\{{{_SPACE}(?:{member}(?:{_SPACE},{_SPACE}{member})*)?{_SPACE}\}})?$"}
     requests = (deployments.UpdateDeploymentRequest.DESCRIPTOR, pools.UpdatePoolRequest.DESCRIPTOR)
     return {
         f"{_V1}RegisterPoolRequest.scheduling_policy_json": policy,
         f"{_V1}UpdatePoolRequest.scheduling_policy_json": policy,
+        f"{_V1}HeartbeatRequest.state": {"pattern": f"^(?:{'|'.join(map(_any_case, AGENT_STATES))})$"},
         **{f"{request.full_name}.update_mask": {"pattern": _mask(request)} for request in requests},
     }
 
@@ -83,3 +86,7 @@ def _mask(request: Descriptor) -> str:
     names = [field.json_name for field in request.fields if field.name not in _NOT_UPDATED]
     name = f"(?:{'|'.join(names)})"
     return f"^(?:{name}(?:,{name})*)?$"
+
+
+def _any_case(name: str) -> str:
+    return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter for letter in name)

@@ -35,6 +35,7 @@ _TEXTS: Final = (
     "2026-01-02",
     "https://example.com/",
 )
+_RUNS: Final = tuple(character * length for length in range(1, 41) for character in "1aA")
 _DEPTH: Final = 8
 
 
@@ -119,7 +120,8 @@ def _text(schema: JsonObject) -> Any:
         candidates: tuple[str, ...] = (_FORMATS[schema["format"]],)
     else:
         padded = "example" + "x" * max(0, min(low, 1000) - len("example"))
-        candidates = (padded, *_TEXTS, padded[: int(min(high, len(padded)))])
+        coded = ("aGVsbG8=", "aGk=") if schema.get("contentEncoding") == "base64" else ()
+        candidates = (*coded, padded, *_TEXTS, padded[: int(min(high, len(padded)))], *_RUNS)
     for text in candidates:
         fits = low <= len(text) <= high and all(re.search(pattern, text) for pattern in patterns)
         if fits and text not in refused.get("enum", ()) and not re.search(refused.get("pattern", "(?!)"), text):

@@ -107,7 +107,7 @@ class Schemas:
         each: list[JsonObject] = [{"required": [name]} for name in members]
         if len(members) != len(oneof.fields):
             return {"not": {"anyOf": each}}  # the path has chosen already
-        if self._options.oneof_required(oneof):
+        if place is not Place.ANSWER and self._options.oneof_required(oneof):
             return {"oneOf": each}
         return {"oneOf": [{"not": {"anyOf": each}}, *each]}
 
@@ -115,6 +115,8 @@ class Schemas:
         """The schema of a field, with all that is said of it."""
         rules = self._rules(field)
         schema = self._bare(field, place, rules)
+        if rules is not None and place is not Place.ANSWER and self._ignored(rules) == _IGNORE_ZERO:
+            schema = {"anyOf": [schema, _zero(field)]} if refuses_zero(field, rules) else schema
         if place is not Place.ANSWER:
             schema |= self._config.refinements.get(field.full_name, {})
         if place is Place.BODY and not self.is_required(field, place) and not _is_member(field):
@@ -141,11 +143,12 @@ class Schemas:
             return schema if place is Place.ANSWER or not self._config.text_pattern else self._checked(schema)
         return self.message(field.message_type, place)
 
-    def text(self, shortest: int = 1) -> JsonObject:
-        """A string of a request that is no field's whole value."""
-        length: JsonObject = {"minLength": shortest} if shortest else {}
-        pattern: JsonObject = {"pattern": self._config.text_pattern} if self._config.text_pattern else {}
-        return {"type": "string", **length, **pattern}
+    def segment(self, pattern: str) -> JsonObject:
+        """A part of a path that is no field's whole value."""
+        patterns = [each for each in (pattern, self._config.text_pattern) if each]
+        if len(patterns) == 1:
+            return {"type": "string", "pattern": patterns[0]}
+        return {"type": "string", **({"allOf": [{"pattern": each} for each in patterns]} if patterns else {})}
 
     def _checked(self, schema: JsonObject) -> JsonObject:
         """The schema of a value whose strings must match the pattern for all of them."""
@@ -234,6 +237,15 @@ def _part(rules: Any, kind: str, place: Place) -> Any:
     """The rules of a repeated field or a map; None where there are none that hold."""
     held = rules is not None and place is not Place.ANSWER and rules.HasField(kind)
     return getattr(rules, kind) if held else None
+
+
+def _zero(field: FieldDescriptor) -> JsonObject:
+    """The value that a rule may ignore."""
+    if is_map(field):
+        return {"type": "object", "maxProperties": 0}
+    if field.is_repeated:
+        return {"type": "array", "maxItems": 0}
+    return {"const": "" if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES) else 0}
 
 
 def _counts(low: int, high: int | None, of: str) -> JsonObject:

@@ -16,6 +16,7 @@ from orchestration.gateway.openapi.values import Place
 from orchestration.gateway.schema import SCALAR_MESSAGES, is_map
 from orchestration.gateway.values import url_converter
 
+_SEGMENT: Final = "^[^/]+$"
 _DEEPEST: Final = 5
 """Most names in a query parameter that is told of."""
 
@@ -29,8 +30,8 @@ HEADER_PARAMETERS: Final[JsonObject] = {
     "RequestTimeout": {
         "name": "X-Request-Timeout",
         "in": "header",
-        "description": "How long the request may take, in seconds, such as 1.5.",
-        "schema": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?$"},
+        "description": "How long the request may take, in seconds, such as 1.5. Half a second at least, to be of use.",
+        "schema": {"type": "string", "pattern": r"^(?:0\.[5-9][0-9]{0,8}|[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?)$"},
         "example": "30",
     },
     "IdempotencyKey": {
@@ -56,17 +57,17 @@ def path_parameters(parameters: tuple[PathParameter, ...], message: Descriptor, 
 def _path_parameter(parameter: PathParameter, message: Descriptor, schemas: Schemas) -> JsonObject:
     found: JsonObject = {"name": parameter.name, "in": "path", "required": True}
     if parameter.variable is None:
-        return {**found, "description": "Any segment.", "schema": schemas.text(), "example": "any"}
+        return {**found, "description": "Any segment.", "schema": schemas.segment(_SEGMENT), "example": "any"}
     field = resolve(message, parameter.variable.path)
     if parameter.many:
         text = (
             f"Any number of segments, none included, with slashes between them: the end of {parameter.variable.name}."
         )
-        schema = schemas.text(0)
+        schema = schemas.segment("")
         return {**found, "description": text, "schema": schema, "example": "a/b", "x-multiple-segments": True}
     if not parameter.whole:
         text = f"A segment of {parameter.variable.name}."
-        schema = schemas.text()
+        schema = schemas.segment(_SEGMENT)
         return {
             **found,
             "description": text,

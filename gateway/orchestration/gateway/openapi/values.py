@@ -93,7 +93,7 @@ def value_schema(field: FieldDescriptor, place: Place, rules: Any = None) -> Jso
     kind = None if rules is None or place is Place.ANSWER else rules.WhichOneof("type")
     typed = None if kind is None else getattr(rules, kind)
     if field.message_type is not None:
-        return _well_known(field, place, kind, typed)
+        return _well_known(field.message_type, place, rules)
     if field.enum_type is not None:
         return enum_schema(field.enum_type, place, typed)
     found: JsonObject = {} if kind is None or typed is None else limits(kind, typed)
@@ -110,14 +110,11 @@ def value_schema(field: FieldDescriptor, place: Place, rules: Any = None) -> Jso
     return {"type": "string", **found}
 
 
-def _well_known(field: FieldDescriptor, place: Place, kind: str | None, typed: Any) -> JsonObject:
-    message = field.message_type
-    assert message is not None
-    if message.full_name not in _WRAPPERS:
-        found = dict(_FIXED[message.full_name])
-        return {**found, **limits(kind, typed)} if kind is not None and typed is not None else found
-    inner = value_schema(message.fields_by_name["value"], place)
-    return {**inner, **limits(kind, typed)} if kind is not None and typed is not None else inner
+def _well_known(message: Descriptor, place: Place, rules: Any) -> JsonObject:
+    if message.full_name in _WRAPPERS:
+        return value_schema(message.fields_by_name["value"], place, rules)
+    kind = None if rules is None or place is Place.ANSWER else rules.WhichOneof("type")
+    return {**_FIXED[message.full_name], **(limits(kind, getattr(rules, kind)) if kind is not None else {})}
 
 
 def enum_schema(enum: EnumDescriptor, place: Place, rules: Any = None) -> JsonObject:
