@@ -26,16 +26,22 @@ class Rule(NamedTuple):
 
 
 RULES: Final = (
-    Rule(re.compile(r"(page_token|cursor|resume_token): .*(token|cursor)"), "tokens are opaque, and bound to a query"),
+    Rule(
+        re.compile(r"(page_token|cursor|resume_token): .*(token|cursor|belongs to a query)"),
+        "tokens are opaque, and bound to a query",
+    ),
     Rule(re.compile(r"not named in update_mask"), "the fields of a request must agree with its mask"),
     Rule(re.compile(r"give model_id, or model_name and model_version"), "query parameters cannot exclude each other"),
     Rule(re.compile(r"is this machine alone and has none"), "depends on the provider that is named"),
     Rule(re.compile(r"offers no spot capacity|leaves no capacity at all"), "depends on the provider that is named"),
-    Rule(re.compile(r"is of provider \w+, the node of"), "the provider must be that of the pool"),
+    Rule(
+        re.compile(r"is of provider \w+, the node of|is not the pool of this node"),
+        "the provider must be that of the pool",
+    ),
     Rule(re.compile(r"tail: cannot be given with cursor"), "query parameters cannot exclude each other"),
     Rule(re.compile(r"engine: is needed, since the model is not registered"), "depends on the model that is named"),
     Rule(re.compile(r"but engine \w+ serves"), "depends on the engine that is named"),
-    Rule(re.compile(r"configuration(\.\w+|\[.*\])?: |for engine \w+"), "engines have keys of their own"),
+    Rule(re.compile(r"(^|; )configuration\b|inference_model: got .* wants"), "engines have keys of their own"),
     Rule(re.compile(r"artifact_uri: .*give one of"), "a choice of URIs, each with a grammar of its own"),
     Rule(re.compile(r"(labels|env)\[?.*: "), "keys of labels have prefixes with a grammar of their own"),
     Rule(re.compile(r"more than the \d+ GPUs"), "depends on the nodes of the pool"),

@@ -48,6 +48,7 @@ def openapi_config(providers: Sequence[str]) -> OpenApiConfig:
         version=version(_DISTRIBUTION),
         description=_DESCRIPTION,
         comments=[comments],
+        idempotency_field="request_id",
         text_pattern=_NO_NUL,
         refinements={**_names(providers), **_texts()},
     )

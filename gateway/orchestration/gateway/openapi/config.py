@@ -32,9 +32,10 @@ class OpenApiConfig:
     tell them by reflection: without any of them the document has no descriptions."""
     authentication: Literal["none", "optional", "required"] = "optional"
     """Whether callers send ``Authorization: Bearer TOKEN``: never, where the service asks for it, or always."""
-    idempotency_field: str = "request_id"
-    """The field that the service fills from the header ``Idempotency-Key``. Requests that have it tell of the header
-    there, since both together must agree; requests without it have the header as a parameter."""
+    idempotency_field: str = ""
+    """The field that the service fills from the header ``Idempotency-Key``. It tells of the header, since both together
+    must agree. Empty: the service reads the header itself, which is a parameter of all methods that change something.
+    """
     text_pattern: str = ""
     """What every string of a request must match, map keys and google.protobuf.Struct included; empty: anything."""
     refinements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

@@ -68,7 +68,7 @@ class Operations:
             found["deprecated"] = True
         found["parameters"] = [
             *parameters,
-            *header_parameters(idempotent=changes and not self._has_key(method.input_type)),
+            *header_parameters(idempotent=changes and not self._idempotency_field),
         ]
         if rule.body:
             found["requestBody"] = self._body(route, path)
@@ -114,9 +114,6 @@ class Operations:
         parts = [self._comments.get(method.full_name, ""), self.socket_text(method) if route.streaming else ""]
         text = "\n\n".join(part for part in parts if part)
         return {"summary": summary, **({"description": text} if text else {})}
-
-    def _has_key(self, message: Descriptor) -> bool:
-        return self._idempotency_field in message.fields_by_name
 
     def _body(self, route: Route, path: ExpandedPath) -> JsonObject:
         message, name = route.method.input_type, route.rule.body

@@ -38,7 +38,7 @@ HEADER_PARAMETERS: Final[JsonObject] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Makes it safe to send the same request again, where the service supports it.",
-        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+        "schema": {"type": "string", "pattern": "^[!-~](?:[ -~]*[!-~])?$"},
     },
 }
 

@@ -25,12 +25,15 @@ def gateway(
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Largest request body.")] = 4 * 1024 * 1024,
     cors_origin: Annotated[list[str] | None, typer.Option(help="Origin that browsers may call from.")] = None,
     trusted_proxy: Annotated[list[str] | None, typer.Option(help="Network whose X-Forwarded-* count.")] = None,
+    openapi: Annotated[bool, typer.Option(help="Serve /openapi.json, and a page that shows it at /docs.")] = True,
+    api_title: Annotated[str, typer.Option(help="Title of the OpenAPI document; else the services' names.")] = "",
+    api_version: Annotated[str, typer.Option(help="Version of the API in it.")] = "0",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the annotated methods of any gRPC server as REST, from its reflection or a descriptor set."""
     import uvloop
 
-    from orchestration.gateway import ChannelUpstream, GatewayConfig
+    from orchestration.gateway import ChannelUpstream, GatewayConfig, OpenApiConfig
     from orchestration.service.address import parse_address
     from orchestration.service.cli.gateway_server import serve
     from orchestration.service.logging import configure_logging
@@ -40,7 +43,10 @@ def gateway(
     try:
         address = parse_address(http_listen)
         config = GatewayConfig(
-            max_body_bytes=max_body_bytes, cors_origins=cors_origin or (), trusted_proxies=trusted_proxy or ()
+            max_body_bytes=max_body_bytes,
+            cors_origins=cors_origin or (),
+            trusted_proxies=trusted_proxy or (),
+            openapi=OpenApiConfig(enabled=openapi, title=api_title, version=api_version),
         )
     except ValueError as error:
         raise CliError(f"the command line is wrong: {error}", ExitCode.USAGE) from error
