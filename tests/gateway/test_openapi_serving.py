@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from orchestration.gateway import GatewayConfig, OpenApiConfig
+from orchestration.gateway.openapi import document as openapi_document
 from tests.support.transcoding_client import Running, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -120,3 +122,23 @@ async def test_a_path_of_the_service_stays_its_own(caplog: pytest.LogCaptureFixt
     async with running("in_process", config=GatewayConfig(openapi=config)) as service:
         assert "peer" in json.loads((await service.get("/v1/inspect")).body)
     assert "/v1/inspect is a path of the service" in caplog.text
+
+
+async def test_pages_of_other_origins_read_it_only_where_they_may(served: Running) -> None:
+    refused = await served.get("/openapi.json", Origin="https://app.example")
+    assert "Access-Control-Allow-Origin" not in refused.headers
+    config = GatewayConfig(cors_origins=["https://app.example"])
+    async with running("in_process", config=config) as service:
+        let = await service.get("/openapi.json", Origin="https://app.example")
+        assert let.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert let.headers["Vary"] == "Accept-Encoding, Origin"
+
+
+async def test_document_is_made_once_for_all_who_ask_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running("in_process") as service:
+        made: list[int] = []
+        build = openapi_document.build_document
+        monkeypatch.setattr("orchestration.gateway.gateway.build_document", lambda *a: (made.append(1), build(*a))[1])
+        answers = await asyncio.gather(*(service.get("/openapi.json") for _ in range(5)))
+        assert {answer.headers["ETag"] for answer in answers} == {answers[0].headers["ETag"]}
+        assert len(made) == 1

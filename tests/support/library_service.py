@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import google.api.annotations_pb2 as annotations
 from buf.validate import validate_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig
@@ -29,7 +29,7 @@ def library_descriptors(*, comments: bool = True) -> FileDescriptorSet:
         rules.write_bytes(collect_files([validate_pb2.DESCRIPTOR]).SerializeToString())
         includes = [
             f"-I{TESTDATA}",
-            f"-I{Path(annotations.__file__).parents[2]}",
+            f"-I{Path(str(annotations_pb2.__file__)).parents[2]}",
             f"-I{files('grpc_tools') / '_proto'}",
         ]
         flags = [f"--descriptor_set_in={rules}", "--include_imports", f"--descriptor_set_out={target}"]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import schemathesis
 from schemathesis.core.failures import Failure, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData
+
+_hook: Callable[[Callable[..., Any]], Callable[..., Any]] = schemathesis.hook  # pyright: ignore[reportUnknownMemberType]
 
 
 class Rule(NamedTuple):
@@ -57,7 +60,7 @@ def _error(response: Any) -> dict[str, Any]:
         return {}
 
 
-@schemathesis.hook
+@_hook
 def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> bool:
     """Whether a failure counts."""
     error = _error(response)
@@ -70,7 +73,7 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
     return True
 
 
-@schemathesis.hook
+@_hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Give streams a deadline, after the second in which they would still answer with a status of their own."""
     if "x-websocket" in case.operation.definition.raw:

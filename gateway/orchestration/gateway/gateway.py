@@ -91,7 +91,7 @@ class Gateway:
         """
         table = self._started()
         if self._config.openapi.enabled:
-            server = DocumentServer(self.document(), self._config, HeaderReader(self._config).prefix_of)
+            server = DocumentServer(self.document, self._config, HeaderReader(self._config).prefix_of)
             for path, handler in server.routes().items():
                 if table.requests.find_exact("GET", path) is None:
                     app.router.add_route("*", path, self._plain(handler))
@@ -155,7 +155,7 @@ class Gateway:
 
         async def handle(request: web.Request) -> web.Response:
             if request.method in ("GET", "HEAD"):
-                return await handler(request)
+                return self._cors.add_to(request, await handler(request))
             assert self._server is not None
             request_id = new_request_id()
             allowed = {"GET", "HEAD", "OPTIONS"}

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway import OpenApiConfig
@@ -82,7 +81,7 @@ def _texts() -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-def _mask(request: Descriptor) -> str:
+def _mask(request: Any) -> str:
     """What matches the JSON of a mask of fields that can be updated."""
     names = [field.json_name for field in request.fields if field.name not in _NOT_UPDATED]
     name = f"(?:{'|'.join(names)})"

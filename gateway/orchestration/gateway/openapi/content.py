@@ -40,13 +40,11 @@ class Content:
         if self._packed is not None:
             self._headers["Vary"] = "Accept-Encoding"
 
-    def answer(self, request: web.Request, headers: Mapping[str, str]) -> web.Response:
+    def answer(self, request: web.Request) -> web.Response:
         """200 with the bytes, or 304 for a client that has them. A HEAD gets no bytes, as the server sees to."""
         packed = self._packed is not None and _takes_gzip(request.headers.get("Accept-Encoding", ""))
         known = request.headers.get("If-None-Match", "")
-        found = {**self._headers, **headers, "ETag": self._etags[packed]}
-        if "Vary" in headers and "Vary" in self._headers:
-            found["Vary"] = f"{self._headers['Vary']}, {headers['Vary']}"
+        found = {**self._headers, "ETag": self._etags[packed]}
         tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
         if tags & {*self._etags, "*"}:
             return web.Response(status=304, headers=found)

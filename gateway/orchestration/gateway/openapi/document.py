@@ -50,6 +50,7 @@ class _Document:
         answered = _reached([route.method.output_type for route in routes])
         everything = {**requested, **answered}
         names = ComponentNames((name, each.file.package) for name, each in everything.items())
+        etags = getattr(config, "etags", "off") != "off"
         self._schemas = Schemas(
             names,
             Options(routes[0].method.containing_service.file.pool if routes else DescriptorPool()),
@@ -57,9 +58,9 @@ class _Document:
             self._openapi,
             answered,
             open_objects=config.unknown_json == "ignore",
+            etags=etags,
         )
         self._authenticated = self._openapi.authentication != "none"
-        etags = getattr(config, "etags", "off") != "off"
         self._operations = Operations(
             self._schemas,
             self._comments,

@@ -50,9 +50,8 @@ def example_of(schema: Any, components: Mapping[str, JsonObject], depth: int = 0
     if not isinstance(schema, dict) or depth > _DEPTH:
         return NOTHING
     known: JsonObject = schema  # pyright: ignore[reportUnknownVariableType]
-    for name, get in (("example", lambda: known["example"]), ("examples", lambda: known["examples"][0])):
-        if name in known:
-            return get()
+    if "example" in known:
+        return known["example"]
     if "const" in known:
         return known["const"]
     if "enum" in known:
@@ -96,7 +95,7 @@ def _object(schema: JsonObject, components: Mapping[str, JsonObject], depth: int
     properties: JsonObject = schema.get("properties", {})
     wanted = [*schema.get("required", ()), *_first_choice(schema)]
     for name, field in properties.items():
-        if name in wanted or "example" in field or "examples" in field:
+        if name in wanted or "example" in field:
             value = example_of(field, components, depth + 1)
             if value is not NOTHING:
                 found[name] = value

@@ -36,6 +36,7 @@ class Schemas:
         config: What a service says of its fields beside its rules.
         answered: Full names of the messages and enums that answers hold.
         open_objects: Whether requests may hold fields that no message has.
+        etags: Whether ``etag`` fields stand in headers, too.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Schemas:
         answered: Collection[str],
         *,
         open_objects: bool,
+        etags: bool,
     ) -> None:
+        self._etags = etags
         self.components: dict[str, JsonObject] = {}
         self._names = names
         self._options = options
@@ -219,6 +222,8 @@ class Schemas:
         parts = [self._comments.get(described.full_name, "")]
         if described.name == self._config.idempotency_field and place is not Place.ANSWER:
             parts.append("The header `Idempotency-Key` may give it instead.")
+        if described.name == "etag" and self._etags and place is not Place.ANSWER:
+            parts.append("The header `If-Match` may give it instead, in quotes.")
         if rules is not None and place is not Place.ANSWER:
             parts += [f"Rule: {said}." if not said.endswith(".") else f"Rule: {said}" for said in sentences(rules)]
         text = "\n\n".join(part for part in parts if part)

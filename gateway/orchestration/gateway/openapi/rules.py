@@ -162,7 +162,7 @@ def _bytes(rules: Any) -> JsonObject:
 
 def _number(rules: Any) -> JsonObject:
     names = {"gt": "exclusiveMinimum", "gte": "minimum", "lt": "exclusiveMaximum", "lte": "maximum"}
-    found = {names[field.name]: _tidy(value) for field, value in rules.ListFields() if field.name in names}
+    found: JsonObject = {names[field.name]: _tidy(value) for field, value in rules.ListFields() if field.name in names}
     below = found.get("maximum", found.get("exclusiveMaximum"))
     above = found.get("minimum", found.get("exclusiveMinimum"))
     if below is not None and above is not None and below < above:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import re
@@ -54,14 +55,18 @@ class DocumentServer:
     """Answers for the document and its page.
 
     Args:
-        document: As `build_document` made it.
+        build: Makes the document, when it is first asked for: with thousands of routes that takes seconds.
         config: Its own part says where it is served.
         prefix_of: The path that a trusted proxy has put before this server's, else nothing.
     """
 
-    def __init__(self, document: JsonObject, config: GatewayConfig, prefix_of: Callable[[web.Request], str]) -> None:
+    def __init__(
+        self, build: Callable[[], JsonObject], config: GatewayConfig, prefix_of: Callable[[web.Request], str]
+    ) -> None:
         self._config = config.openapi
-        self._document = document
+        self._build = build
+        self._building = asyncio.Lock()
+        self._document: JsonObject | None = None
         self._prefix_of = prefix_of
         self._content_for: Callable[[str], Content] = lru_cache(_PREFIXES)(self._make)
         self._assets: dict[str, Content] = {}
@@ -79,11 +84,15 @@ class DocumentServer:
 
     async def _show_document(self, request: web.Request) -> web.Response:
         prefix = self._prefix_of(request).rstrip("/")
-        content = self._content_for(prefix if _PREFIX.fullmatch(prefix) else "")
-        # Whoever may call the API may read how: pages of other origins, too.
-        return content.answer(request, {"Access-Control-Allow-Origin": "*"})
+        prefix = prefix if _PREFIX.fullmatch(prefix) else ""
+        async with self._building:
+            # In a thread, since other requests go on meanwhile.
+            content = await asyncio.to_thread(self._content_for, prefix)
+        return content.answer(request)
 
     def _make(self, prefix: str) -> Content:
+        if self._document is None:
+            self._document = self._build()
         document = {**self._document, "servers": [{"url": prefix or "/"}]}
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return Content(body, "application/json", cache_control=_REVALIDATE)
@@ -98,7 +107,7 @@ class DocumentServer:
             self._assets[""] = Content(
                 text.encode(), "text/html; charset=utf-8", cache_control=_REVALIDATE, headers=_PAGE_HEADERS
             )
-        return self._assets[""].answer(request, {})
+        return self._assets[""].answer(request)
 
     async def _redirect(self, _: web.Request) -> web.Response:
         return web.Response(status=308, headers={"Location": "../" + self._config.docs_path.rpartition("/")[2]})
@@ -115,7 +124,7 @@ class DocumentServer:
                 headers={"X-Content-Type-Options": "nosniff"},
                 compress=kind != ".png",
             )
-        return self._assets[name].answer(request, {})
+        return self._assets[name].answer(request)
 
 
 def _own(name: str) -> bytes:
