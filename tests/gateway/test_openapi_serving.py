@@ -7,12 +7,13 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from orchestration.gateway import GatewayConfig, OpenApiConfig
-from orchestration.gateway.openapi import document as openapi_document
+from orchestration.gateway.openapi.document import build_document
 from tests.support.transcoding_client import Running, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -137,8 +138,12 @@ async def test_pages_of_other_origins_read_it_only_where_they_may(served: Runnin
 async def test_document_is_made_once_for_all_who_ask_together(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running("in_process") as service:
         made: list[int] = []
-        build = openapi_document.build_document
-        monkeypatch.setattr("orchestration.gateway.gateway.build_document", lambda *a: (made.append(1), build(*a))[1])
+
+        def build(*arguments: Any) -> Any:
+            made.append(1)
+            return build_document(*arguments)
+
+        monkeypatch.setattr("orchestration.gateway.gateway.build_document", build)
         answers = await asyncio.gather(*(service.get("/openapi.json") for _ in range(5)))
         assert {answer.headers["ETag"] for answer in answers} == {answers[0].headers["ETag"]}
         assert len(made) == 1

@@ -28,27 +28,26 @@ class Rule(NamedTuple):
     """Why the schema cannot say it."""
 
 
-RULES: Final = (
-    Rule(
-        re.compile(r"(page_token|cursor|resume_token): .*(token|cursor|belongs to a query)"),
-        "tokens are opaque, and bound to a query",
-    ),
-    Rule(re.compile(r"not named in update_mask"), "the fields of a request must agree with its mask"),
-    Rule(re.compile(r"give model_id, or model_name and model_version"), "query parameters cannot exclude each other"),
-    Rule(re.compile(r"is this machine alone and has none"), "depends on the provider that is named"),
-    Rule(re.compile(r"offers no spot capacity|leaves no capacity at all"), "depends on the provider that is named"),
-    Rule(
-        re.compile(r"is of provider \w+, the node of|is not the pool of this node"),
-        "the provider must be that of the pool",
-    ),
-    Rule(re.compile(r"tail: cannot be given with cursor"), "query parameters cannot exclude each other"),
-    Rule(re.compile(r"engine: is needed, since the model is not registered"), "depends on the model that is named"),
-    Rule(re.compile(r"but engine \w+ serves"), "depends on the engine that is named"),
-    Rule(re.compile(r"(^|; )configuration\b|inference_model: got .* wants"), "engines have keys of their own"),
-    Rule(re.compile(r"artifact_uri: .*give one of"), "a choice of URIs, each with a grammar of its own"),
-    Rule(re.compile(r"(labels|env)\[?.*: "), "keys of labels have prefixes with a grammar of their own"),
-    Rule(re.compile(r"more than the \d+ GPUs"), "depends on the nodes of the pool"),
-)
+_TOLD: Final = {
+    r"(page_token|cursor|resume_token): .*(token|cursor|other filters)": "tokens are opaque, and bound to a query",
+    r"not named in update_mask": "the fields of a request must agree with its mask",
+    r"give model_id, or model_name and model_version": "query parameters cannot exclude each other",
+    r"tail: cannot be given with cursor": "query parameters cannot exclude each other",
+    r"is this machine alone and has none": "depends on the provider that is named",
+    r"offers no spot capacity|leaves no capacity at all": "depends on the provider that is named",
+    r"is of provider \w+, the node of": "the provider must be that of the pool",
+    r"is not the pool of this node": "the pool must be that of the node",
+    r"is pool_id itself; leave it out": "two fields must differ",
+    r"max_surge and max_unavailable cannot both be 0": "two fields must agree",
+    r"engine: is needed, since the model is not registered": "depends on the model that is named",
+    r"but engine \w+ serves": "depends on the engine that is named",
+    r"(^|; )configuration\b": "engines have keys of their own",
+    r"(inference_model|model_name): (got|engine|is|holds)\b": "engines load models of their own kinds",
+    r"is set for every replica of engine|is no name of a variable": "engines set variables of their own",
+    r"artifact_uri: .*give one of": "a choice of URIs, each with a grammar of its own",
+    r"more than the \d+ GPUs": "depends on the node",
+}
+RULES: Final = tuple(Rule(re.compile(text), reason) for text, reason in _TOLD.items())
 UNCONFIGURED: Final = re.compile(r"provider \w+ is not configured on this gateway")
 """Answered with 503: providers without credentials are known and cannot be asked."""
 
