@@ -75,6 +75,22 @@ async def test_paths_have_a_parameter_for_each_wildcard(library: Document) -> No
     assert again["parameters"][0]["x-multiple-segments"] is True
 
 
+async def test_names_of_path_parameters_have_no_dots(served: Running) -> None:
+    parameters = served.gateway.document()["paths"]["/v1/alt/{sub_s}/things/{name}"]["get"]["parameters"]
+    assert [(each["name"], each.get("x-google-name")) for each in parameters if each.get("in") == "path"] == [
+        ("sub_s", "sub.s"),
+        ("name", None),
+    ]
+
+
+async def test_answers_hold_numbers_of_enums_only_where_requests_bring_them(library: Document) -> None:
+    size, schemas = _schema(library, "Size"), library["components"]["schemas"]
+    assert [_fits(library, size, value) for value in ("SMALL", 77, "HUGE")] == [True, True, False]
+    color = {"$ref": "#/components/schemas/Binding"}
+    assert [_fits(library, color, value) for value in ("SOFT", 77)] == [True, False]
+    assert "BindingInput" not in schemas
+
+
 async def test_query_parameters_have_dots_and_leave_out_what_path_and_body_hold(library: Document) -> None:
     get = library["paths"]["/v1/shelves/{shelf}/books/{book}"]["get"]
     assert [each["name"] for each in get["parameters"] if each.get("in") == "query"] == ["chapter.heading", "sizes"]

@@ -71,7 +71,13 @@ class MessageCodec:
             message = self._type.from_binary(wire)
         except (ValueError, EOFError) as error:
             raise CodecError(str(error)) from error
-        return _to_json(message, self._registry)
+        return self._print(message)
+
+    def _print(self, message: Message) -> str:
+        try:
+            return _to_json(message, self._registry)
+        except ValueError as error:  # such as a FieldMask whose paths have no JSON form
+            raise CodecError(str(error)) from error
 
     def decode_field(self, wire: bytes, name: str) -> str:
         """ProtoJSON of one top-level field. Where it is not set: ``[]``, ``{}`` or the default of its type."""
@@ -87,7 +93,7 @@ class MessageCodec:
         return message[field].to_binary() if field in message else b""
 
     def _to_value(self, message: Message) -> dict[str, JsonValue]:
-        value: dict[str, JsonValue] = json.loads(_to_json(message, self._registry))
+        value: dict[str, JsonValue] = json.loads(self._print(message))
         return value
 
     def _unset(self, name: str) -> JsonValue:

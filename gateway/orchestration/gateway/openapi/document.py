@@ -60,6 +60,9 @@ class _Document:
             open_objects=config.unknown_json == "ignore",
             etags=etags,
         )
+        self._schemas.echo(
+            field for each in requested.values() if isinstance(each, Descriptor) for field in each.fields
+        )
         self._authenticated = self._openapi.authentication != "none"
         self._operations = Operations(
             self._schemas,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
@@ -51,6 +51,7 @@ class Schemas:
         etags: bool,
     ) -> None:
         self._etags = etags
+        self._echoed: set[str] = set()
         self.components: dict[str, JsonObject] = {}
         self._names = names
         self._options = options
@@ -140,7 +141,7 @@ class Schemas:
         """One value of a field: of a repeated one an element."""
         if field.enum_type is not None and (rules is None or place is Place.ANSWER) and place is not Place.URL:
             enum = field.enum_type
-            return self._component(enum, place, lambda: {**enum_schema(enum, place), **self._enum_text(enum)})
+            return self._component(enum, place, lambda: self._enum(enum, place))
         if field.message_type is None or is_well_known(field):
             schema = value_schema(field, place, rules)
             return schema if place is Place.ANSWER or not self._config.text_pattern else self._checked(schema)
@@ -228,6 +229,20 @@ class Schemas:
             parts += [f"Rule: {said}." if not said.endswith(".") else f"Rule: {said}" for said in sentences(rules)]
         text = "\n\n".join(part for part in parts if part)
         return {"description": text} if text else {}
+
+    def _enum(self, enum: EnumDescriptor, place: Place) -> JsonObject:
+        return {**enum_schema(enum, place, echoed=enum.full_name in self._echoed), **self._enum_text(enum)}
+
+    def takes_any_number(self, field: FieldDescriptor) -> bool:
+        """Whether a field of an open enum takes numbers that no name has."""
+        rules = self._rules(field)
+        part = rules.repeated.items if rules is not None and rules.HasField("repeated") else rules
+        ruled = part is not None and part.HasField("enum") and bool(part.enum.ListFields())
+        return field.enum_type is not None and not field.enum_type.is_closed and not ruled
+
+    def echo(self, fields: Iterable[FieldDescriptor]) -> None:
+        """Note fields of requests: what numbers they take for enums answers may hold."""
+        self._echoed |= {each.enum_type.full_name for each in fields if each.enum_type and self.takes_any_number(each)}
 
     def _enum_text(self, enum: EnumDescriptor) -> JsonObject:
         lines = [self._comments.get(enum.full_name, "")]

@@ -58,7 +58,8 @@ def expand(template: Template) -> ExpandedPath:
             continue
         variable = next((each for each in template.variables if each.start <= index < each.end), None)
         whole = variable is not None and variable.end - variable.start == 1
-        name = variable.name if variable is not None and whole else _name_after(template, index)
+        # Tools take a dot in a parameter's name for a part of a value.
+        name = "_".join(variable.path) if variable is not None and whole else _name_after(template, index)
         name = _unused(name, {each.name for each in parameters})
         parameters.append(PathParameter(name, variable, whole, segment is Wildcard.MANY))
         parts.append("{" + name + "}")

@@ -117,14 +117,22 @@ def _well_known(message: Descriptor, place: Place, rules: Any) -> JsonObject:
     return {**_FIXED[message.full_name], **(limits(kind, getattr(rules, kind)) if kind is not None else {})}
 
 
-def enum_schema(enum: EnumDescriptor, place: Place, rules: Any = None) -> JsonObject:
-    """Names; in requests numbers, too, in bodies also those that no name has, unless a rule forbids them."""
+def enum_schema(enum: EnumDescriptor, place: Place, rules: Any = None, *, echoed: bool = False) -> JsonObject:
+    """Names; in requests numbers, too, in bodies also those that no name has, unless a rule forbids them.
+
+    Args:
+        enum: The enum.
+        place: Where the value stands.
+        rules: The buf.validate.EnumRules, or None.
+        echoed: Whether requests can bring numbers without a name, which answers then may hold.
+    """
     allowed = [value for value in enum.values if rules is None or _allows(rules, value.number)]
     names = [value.name for value in allowed]
     if enum.full_name == "google.protobuf.NullValue":
         return {"type": "null"}
     if place is Place.ANSWER:
-        return {"type": "string", "enum": names}
+        named: JsonObject = {"type": "string", "enum": names}
+        return {"anyOf": [named, {"type": "integer", "format": "int32"}]} if echoed else named
     closed = enum.is_closed or place is Place.URL or (rules is not None and bool(rules.ListFields()))
     numbers: JsonObject = {"type": "integer", "format": "int32"}
     if closed:
