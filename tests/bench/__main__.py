@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench import (
     bench_deploy,
+    bench_envoy,
     bench_gateway,
     bench_heartbeats,
     bench_lists,
@@ -27,6 +28,7 @@ from tests.bench.servers import Servers
 
 FIGURES: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "rest": bench_rest.rows,
+    "envoy": bench_envoy.rows,
     "transcoder": bench_gateway.rows,
     "lists": bench_lists.rows,
     "heartbeats": bench_heartbeats.rows,

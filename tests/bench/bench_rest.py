@@ -14,28 +14,29 @@ from tests.bench.servers import SMALL, Server, Servers
 _ROUNDS = 5
 _CALLERS = 8
 _EACH = 60
-_HEARTBEAT = "/inventory/heartbeat"
+HEARTBEAT = "/inventory/heartbeat"
+BEAT = json.dumps(
+    {
+        "provider": PROVIDER,
+        "provider_instance_id": "node-0",
+        "state": "READY",
+        "gpu_allocated": 1,
+        "vcpu_allocated": 12.5,
+        "ram_gb_allocated": 96.0,
+        "health_score": 99.0,
+        "telemetry": {"gpu0.temperature_c": 61.0, "gpu0.utilization": 0.93},
+    }
+).encode()
+"""A heartbeat's body."""
 
 
 async def rows(servers: Servers) -> list[Row]:
     """A GET and a POST against a bare handler that answers the same bytes, and against REST over a channel."""
     server = await servers.gateway(SMALL)
     path = await status_path(server)
-    beat = json.dumps(
-        {
-            "provider": PROVIDER,
-            "provider_instance_id": "node-0",
-            "state": "READY",
-            "gpu_allocated": 1,
-            "vcpu_allocated": 12.5,
-            "ram_gb_allocated": 96.0,
-            "health_score": 99.0,
-            "telemetry": {"gpu0.temperature_c": 61.0, "gpu0.utilization": 0.93},
-        }
-    ).encode()
     return [
         *await _compare(servers, "GET /deployment/status/{id}", path, lambda one: partial(one.get, path)),
-        *await _compare(servers, f"POST {_HEARTBEAT}", _HEARTBEAT, lambda one: partial(one.post, _HEARTBEAT, beat)),
+        *await _compare(servers, f"POST {HEARTBEAT}", HEARTBEAT, lambda one: partial(one.post, HEARTBEAT, BEAT)),
     ]
 
 

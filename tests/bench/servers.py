@@ -17,7 +17,7 @@ import grpc
 import psutil
 
 from orchestration.service.settings import Settings
-from tests.bench.seed import seed
+from tests.bench.seed import leases_held, seed
 from tests.support.gateway import FAST, GatewayProcess, end_engines, eventually
 
 SMALL, LARGE = 100, 10_000
@@ -33,6 +33,7 @@ class Server:
     pid: int
     http: aiohttp.ClientSession
     channel: grpc.aio.Channel
+    grpc_port: int = 0
     start_s: float = 0.0
     """From its fork until it served."""
 
@@ -71,6 +72,7 @@ class Servers:
         name = f"{size}-{upstream}"
         if name not in self._servers:
             data_dir = await self.data_of(size, upstream)
+            await self._stack.enter_async_context(leases_held(data_dir))
             entered = self._stack.enter_async_context(gateway(data_dir, gateway_upstream=upstream))
             self._servers[name] = await entered
         return self._servers[name]
@@ -102,7 +104,8 @@ async def gateway(data_dir: Path, **knobs: Any) -> AsyncGenerator[Server]:
     start_s = time.monotonic() - before
     try:
         async with _clients(announced["http"], announced["grpc"]) as (http, channel):
-            yield Server(process.pid, http, channel, start_s)
+            grpc_port = int(announced["grpc"].rpartition(":")[2])
+            yield Server(process.pid, http, channel, grpc_port, start_s)
     finally:
         await process.stop()
         end_engines(data_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +161,7 @@ class Campaign:
         self.tallies[target.scenario.name].add(outcome, self.traces[target.scenario.name][target.point - 1])
         if outcome.wrong():
             self.wrong.append(outcome)
+            print(f"FOUND {target.number}: {outcome}", file=sys.stderr, flush=True)  # the rest may take hours
         else:
             shutil.rmtree(folder)
 

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from orchestration.gateway import GatewayConfig, OpenApiConfig
-from tests.support.library_service import library_document
+from tests.support.openapi_service import library_document
 from tests.support.transcoding_client import Running
 
 Document = dict[str, Any]

@@ -67,7 +67,7 @@ def gateway(proto: str, config: GatewayConfig | None = None) -> Gateway:
         pytest.param(['post: "/a" body: "nope"'], "has no such field", id="T011-unknown-body"),
         pytest.param(['get: "/a" response_body: "inner.s"'], "response_body 'inner.s'", id="T011-nested-response"),
         pytest.param(['get: "/a" response_body: "nope"'], "response_body 'nope'", id="T011-unknown-response"),
-        pytest.param(['post: "/a/{inner.s}" body: "inner"'], "bound to the body and to the path", id="T011-both"),
+        pytest.param(['post: "/a/{name}" body: "name"'], "bound to the body and to the path", id="T011-both"),
         pytest.param(['get: "/a" body: "*"'], "GET must not have a body", id="T013-get"),
         pytest.param(['delete: "/a" body: "inner"'], "DELETE must not have a body", id="T013-delete"),
         pytest.param(

@@ -173,9 +173,9 @@ async def test_context_tells_about_the_caller() -> None:
         assert context.auth_context() == {}
         assert context.peer_identities() is None
         assert context.peer_identity_key() is None
-        await context.send_initial_metadata((("a", "b"),))
         context.set_compression(grpc.Compression.Gzip)
         context.disable_next_message_compression()
+        await context.send_initial_metadata((("a", "b"),))
         return request
 
     assert (await get(check)).name == "x"
@@ -218,10 +218,9 @@ async def test_messages_by_read_and_write() -> None:
     assert [message("Note").FromString(each).text async for each in rpc.stream(one(wire), CALL)] == ["abab"]
 
 
-async def test_read_and_write_need_streams() -> None:
+async def test_unary_handler_has_nothing_to_read_or_write() -> None:
     async def misuse(request: Any, context: Any) -> Any:
-        with pytest.raises(RuntimeError):
-            await context.read()
+        assert await context.read() is grpc.aio.EOF
         with pytest.raises(RuntimeError):
             await context.write(request)
         return request

@@ -14,7 +14,7 @@ from aiohttp import web
 from grpc_reflection.v1alpha import reflection
 from yarl import URL
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, Upstream
+from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, GatewayRunner, InProcessUpstream, Upstream
 from tests.support.transcoding_service import SERVICE, Handlers, pool
 
 Transport = Literal["in_process", "channel"]
@@ -93,9 +93,10 @@ async def running(
     *,
     config: GatewayConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    handlers: Handlers | None = None,
 ) -> AsyncGenerator[Running, None]:
     """The test service behind a gateway, over either transport."""
-    handlers = Handlers()
+    handlers = handlers or Handlers()
     async with AsyncExitStack() as stack:
         upstream: Upstream
         if transport == "in_process":
@@ -116,16 +117,16 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(gateway: Gateway) -> AsyncGenerator[str, None]:
-    """A started gateway on a port of its own; gives its base address."""
-    app = web.Application()
+async def listening(gateway: Gateway, app: web.Application | None = None) -> AsyncGenerator[str, None]:
+    """A started gateway on a port of its own, beside an application's routes; gives its base address."""
+    app = app or web.Application()
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="fine")
 
     app.router.add_get("/healthz", health)
     gateway.install(app)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    runner = GatewayRunner(app, gateway, shutdown_timeout_s=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -17,8 +18,9 @@ from orchestration.gateway.jsontext import JsonReader
 from orchestration.gateway.pathvars import PathVariable, compile_variables
 from orchestration.gateway.query import QueryBinder
 from orchestration.gateway.schema import HTTP_BODY, HttpRule, find_field
+from orchestration.gateway.strictness import Strictness
 from orchestration.gateway.template import Template
-from orchestration.gateway.values import JsonValue
+from orchestration.gateway.values import LAX_BOOLS, PATH_BOOLS, JsonValue
 
 Fixed = Sequence[tuple[FieldPath, JsonValue]]
 """Fields that the path gives, and their values."""
@@ -32,12 +34,35 @@ class MessageEncoder:
         self._codec = codec
         self._encode: Final[Callable[[JsonValue], bytes]] = codec.message(message.full_name).encode
 
+    # Made for the first value: an API may have thousands of methods, of which few are ever called.
+
+    @cached_property
+    def _strictness(self) -> Strictness:
+        return Strictness(self._message)
+
+    @cached_property
+    def _is_strict(self) -> bool:
+        return self._strictness.needed
+
     def encode(self, value: JsonValue) -> bytes:
         """Wire bytes. Raises `RequestError` with the JSON path of all that is wrong."""
+        if self._is_strict:
+            violations = self._strictness.violations(value)
+            if violations:
+                raise invalid("INVALID_FIELD", violations)
         try:
             return self._encode(value)
         except CodecError as error:
-            raise invalid("INVALID_FIELD", find_violations(self._message, value, self._fits)) from error
+            return self._encode_again(value, error)
+
+    def _encode_again(self, value: JsonValue, error: CodecError) -> bytes:
+        """What the runtime refuses: because of its floats alone, or rightly so."""
+        try:
+            if self._strictness.round_floats(value):
+                return self._encode(value)
+        except (CodecError, RecursionError):
+            pass
+        raise invalid("INVALID_FIELD", find_violations(self._message, value, self._fits, str(error))) from error
 
     def same(self, field: FieldPath, one: JsonValue, other: JsonValue) -> bool:
         """Whether two JSON values mean the same at a field."""
@@ -62,13 +87,19 @@ class RequestBinder:
     ) -> None:
         self._message = message
         self._encoder = MessageEncoder(message, codec)
-        self._variables: tuple[PathVariable, ...] = compile_variables(template, message)
+        bools = LAX_BOOLS if config.lax_bools else PATH_BOOLS
+        self._variables: tuple[PathVariable, ...] = compile_variables(template, message, bools)
         self._body = rule.body
         self._body_field = None if rule.body in ("", "*") else _body_field(message, rule.body)
         path_fields = [variable.field for variable in self._variables]
-        if any(field.names[0] == rule.body for field in path_fields):
+        body = rule.body if self._body_field is None else self._body_field.name
+        if any(field.names == (body,) for field in path_fields):
             raise RuleError(f"{rule.body} is bound to the body and to the path")
-        self._query = QueryBinder(message, path_fields, rule.body, config)
+        self._meets_body = any(field.names[0] == body for field in path_fields)
+        """Whether the path names the very resource that is the body, as in ``patch: "/v1/{book.name=books/*}"``."""
+        taken = [choice for field in path_fields for choice in field.oneofs]
+        _check_choices([*taken, *(() if self._body_field is None else _choices(self._body_field))])
+        self._query = QueryBinder(message, path_fields, body, config)
         body_type = message if self._body_field is None else self._body_field.message_type
         self._reader = JsonReader(body_type)
         self._frames = self._reader if self._body_field is None else JsonReader(message)
@@ -102,8 +133,11 @@ class RequestBinder:
         if self._body_field is not None and body:
             bound[self._body_field.name] = self._read_field(body, content_type)
             choices = _choices(self._body_field)
-        for variable in self._variables:
-            put(bound, variable.field.names, variable.read(raw, segments))
+        if self._meets_body:
+            self._with_fixed(bound, self._read_path(raw, segments))
+        else:
+            for variable in self._variables:
+                put(bound, variable.field.names, variable.read(raw, segments))
         if query or choices:
             self._query.bind(query, bound, choices)
         return self._encoder.encode(bound)
@@ -122,9 +156,8 @@ class RequestBinder:
         def read(frame: bytes) -> bytes:
             value = self._frames.read(frame)
             for name, each in given.items():
-                if isinstance(value, dict) and self._holds(value, name):
-                    raise invalid("INVALID_FIELD", [Violation(name, "is in the query and in the message")])
                 if isinstance(value, dict):
+                    self._check_unset(value, name)
                     value[name] = each
             return self._encoder.encode(self._with_fixed(value, fixed))
 
@@ -134,9 +167,16 @@ class RequestBinder:
         """A later message of a client's stream. Raises `RequestError`."""
         return self._encoder.encode(self._frames.read(frame))
 
-    def _holds(self, value: dict[str, JsonValue], name: str) -> bool:
+    def _check_unset(self, value: dict[str, JsonValue], name: str) -> None:
+        """Raises `RequestError` where a message has what the query gives, or what excludes it."""
         field = self._message.fields_by_name[name]
-        return field.name in value or field.json_name in value
+        if field.name in value or field.json_name in value:
+            raise invalid("INVALID_FIELD", [Violation(name, "is in the query and in the message")])
+        for oneof, member in _choices(field):
+            other = _rival(self._message, value, oneof, member)
+            if other is not None:
+                text = f"excludes {member}, which the query gives (oneof {oneof[-1]})"
+                raise invalid("INVALID_FIELD", [Violation(other, text)])
 
     def _read_path(self, raw: Sequence[str], segments: Sequence[str]) -> Fixed:
         return [(variable.field, variable.read(raw, segments)) for variable in self._variables]
@@ -155,6 +195,11 @@ class RequestBinder:
             there = merge(self._message, value, field, leaf)
             if there is not None and not self._encoder.same(field, there, leaf):
                 raise _differs(field, there, leaf)
+            for oneof, member in field.oneofs:
+                other = _rival(self._message, value, oneof, member)
+                if other is not None:
+                    text = f"excludes {member}, which the path gives (oneof {oneof[-1]})"
+                    raise invalid("INVALID_FIELD", [Violation(".".join((*oneof[:-1], other)), text)])
         return value
 
 
@@ -169,6 +214,31 @@ def _body_field(message: Descriptor, name: str) -> FieldDescriptor:
 def _choices(field: FieldDescriptor) -> tuple[OneofChoice, ...]:
     oneof = field.containing_oneof
     return () if oneof is None or len(oneof.fields) == 1 else (((oneof.name,), field.name),)
+
+
+def _check_choices(choices: Sequence[OneofChoice]) -> None:
+    """Raises `RuleError` for a rule that would always set two members of a oneof."""
+    taken: dict[tuple[str, ...], str] = {}
+    for oneof, member in choices:
+        other = taken.setdefault(oneof, member)
+        if other != member:
+            raise RuleError(f"{other} and {member} exclude each other (oneof {oneof[-1]})")
+
+
+def _rival(message: Descriptor, value: JsonValue, oneof: tuple[str, ...], member: str) -> str | None:
+    """Another member of the oneof that a caller's object sets, as it is spelt there."""
+    for name in oneof[:-1]:
+        if not isinstance(value, dict):
+            return None
+        field = message.fields_by_name[name]
+        value = value.get(field.name, value.get(field.json_name))
+        assert field.message_type is not None
+        message = field.message_type
+    if not isinstance(value, dict):
+        return None
+    others = (field for field in message.oneofs_by_name[oneof[-1]].fields if field.name != member)
+    names = (name for field in others for name in (field.name, field.json_name))
+    return next((name for name in names if value.get(name) is not None), None)
 
 
 def _raw(body: bytes, content_type: str) -> JsonValue:

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import web
 
+from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.headers import names_host
 
-_EXPOSED: Final = "X-Request-Id, Retry-After, ETag, Location"
-_MAX_AGE_S: Final = "600"
+_EXPOSED: Final = ("X-Request-Id", "Retry-After", "ETag", "Link", "Location", "WWW-Authenticate")
+_PREFLIGHT_VARY: Final = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
 
 class Cors:
     """The origins that are let in."""
 
-    def __init__(self, origins: Sequence[str]) -> None:
-        self._origins = frozenset(origins)
-        self.enabled: Final = bool(origins)
+    def __init__(self, config: GatewayConfig) -> None:
+        self._origins = frozenset(config.cors_origins)
+        self._all = "*" in self._origins
+        self._max_age = str(config.cors_max_age_s)
+        self._granted = {"Access-Control-Expose-Headers": ", ".join((*_EXPOSED, *config.cors_expose))}
+        if config.cors_credentials:
+            self._granted["Access-Control-Allow-Credentials"] = "true"
+        self.enabled: Final = bool(self._origins)
 
     def allows(self, origin: str) -> bool:
         """Whether pages of this origin may call."""
-        return "*" in self._origins or origin in self._origins
+        return self._all or origin in self._origins
 
-    def headers(self, request: web.Request) -> dict[str, str]:
+    def headers(self, request: web.BaseRequest) -> dict[str, str]:
         """What an answer to this request carries."""
-        origin = request.headers.get("Origin")
         if not self.enabled:
             return {}
+        if self._all:  # the same for everybody, so that caches need not tell origins apart
+            return {"Access-Control-Allow-Origin": "*", **self._granted}
+        origin = request.headers.get("Origin")
         if origin is None or not self.allows(origin):
             return {"Vary": "Origin"}
-        return {
-            "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": _EXPOSED,
-            "Vary": "Origin",
-        }
+        return {"Access-Control-Allow-Origin": origin, **self._granted, "Vary": "Origin"}
 
     def add_to(self, request: web.Request, response: web.Response) -> web.Response:
         """The response with these headers."""
@@ -48,9 +52,12 @@ class Cors:
         """What the answer to OPTIONS carries."""
         allowed = ", ".join(sorted(methods))
         headers = {"Allow": allowed, **self.headers(request)}
+        if not self.enabled:
+            return headers
+        headers["Vary"] = _PREFLIGHT_VARY
         if "Access-Control-Allow-Origin" in headers and "Access-Control-Request-Method" in request.headers:
             headers["Access-Control-Allow-Methods"] = allowed
-            headers["Access-Control-Max-Age"] = _MAX_AGE_S
+            headers["Access-Control-Max-Age"] = self._max_age
             wanted = request.headers.get("Access-Control-Request-Headers")
             if wanted:
                 headers["Access-Control-Allow-Headers"] = wanted

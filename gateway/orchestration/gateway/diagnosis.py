@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard
+from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.errors import Violation
-from orchestration.gateway.schema import describe_type, find_field, is_map
+from orchestration.gateway.schema import (
+    ANY,
+    FREE_JSON,
+    SCALAR_MESSAGES,
+    describe_message,
+    describe_range,
+    describe_type,
+    find_field,
+    has_own_json,
+    integer_range,
+    is_map,
+)
 from orchestration.gateway.values import JsonValue, url_converter
 
 Fits = Callable[[Descriptor, JsonValue], bool]
@@ -17,137 +29,240 @@ Fits = Callable[[Descriptor, JsonValue], bool]
 
 _MOST = 20
 _SHOWN = 60
+_SAID = 200
+_DEPTH = 100
+"""Most levels of messages, as protobuf's own limit of nesting is."""
+_BUDGET = 50_000
+"""Most values that are looked at: a caller must not buy seconds of this process with one large bad body."""
 
 
-class Pairs(list[tuple[str, Any]]):
-    """A JSON object with all its keys, also those that occur twice."""
+class _SpentError(Exception):
+    """The budget is used up."""
 
 
-def find_violations(message: Descriptor, value: JsonValue, fits: Fits) -> list[Violation]:
-    """What does not fit, each with its JSON path; at least one."""
+def find_violations(message: Descriptor, value: JsonValue, fits: Fits, said: str) -> list[Violation]:
+    """What does not fit, each with its JSON path; at least one: failing all else, what the codec said."""
     found: list[Violation] = []
-    for violation in _in_message(message, value, "", fits):
-        found.append(violation)
-        if len(found) == _MOST:
-            break
-    return found or [Violation("", f"is no valid {message.full_name}")]
-
-
-def _in_message(message: Descriptor, value: JsonValue, path: str, fits: Fits) -> Iterator[Violation]:
-    if message.full_name.startswith("google.protobuf.") or not isinstance(value, dict):
-        yield Violation(path, f"expected a JSON object ({message.name}), got {_shown(value)}")
-        return
-    for key, each in value.items():
-        at = f"{path}.{key}" if path else key
-        field = find_field(message, key)
-        if field is None or not (field.name == key or field.json_name == key):
-            yield Violation(at, f"{message.name} has no such field")
-        elif not fits(message, {key: each}):
-            yield from _in_field(field, key, each, at, fits)
-
-
-def _in_field(field: FieldDescriptor, key: str, value: JsonValue, path: str, fits: Fits) -> Iterator[Violation]:
-    owner = field.containing_type
-    assert owner is not None
-    if is_map(field):
-        if not isinstance(value, dict):
-            yield Violation(path, f"expected a JSON object, got {_shown(value)}")
-            return
-        for name, each in value.items():
-            if not fits(owner, {key: {name: each}}):
-                assert field.message_type is not None
-                element = field.message_type.fields_by_name["value"]
-                yield from _in_entry(field, element, name, each, f"{path}[{json.dumps(name)}]", fits)
-    elif field.is_repeated:
-        if not isinstance(value, list):
-            yield Violation(path, f"expected a JSON array, got {_shown(value)}")
-            return
-        for index, each in enumerate(value):
-            if not fits(owner, {key: [each]}):
-                yield from _in_value(field, each, f"{path}[{index}]", fits)
-    else:
-        yield from _in_value(field, value, path, fits)
-
-
-def _in_entry(
-    field: FieldDescriptor, element: FieldDescriptor, name: str, value: JsonValue, path: str, fits: Fits
-) -> Iterator[Violation]:
-    """One entry of a map that does not fit: by its key, or else by its value."""
-    assert field.message_type is not None
-    key = field.message_type.fields_by_name["key"]
-    converter = url_converter(key)
-    assert converter is not None
     try:
-        converter(name)
-    except ValueError as error:
-        yield Violation(path, f"the key must be {error}, not {_shown(name)}")
-    else:
-        yield from _in_value(element, value, path, fits)
+        for violation in _Walk(fits).message(message, value, "", 0):
+            found.append(violation)
+            if len(found) == _MOST:
+                break
+    except (_SpentError, RecursionError):
+        pass
+    return found or [Violation("", f"is no valid {message.full_name}: {said[:_SAID]}")]
 
 
-def _in_value(field: FieldDescriptor, value: JsonValue, path: str, fits: Fits) -> Iterator[Violation]:
-    message = field.message_type
-    if message is not None and not message.full_name.startswith("google.protobuf.") and isinstance(value, dict):
-        inner = list(_in_message(message, value, path, fits))
-        yield from inner or [Violation(path, "is nested too deeply")]
-    else:
-        yield Violation(path, f"expected {describe_type(field)}, got {_shown(value)}")
+def join(path: str, name: str) -> str:
+    """The JSON path of a member."""
+    return f"{path}.{name}" if path else name
 
 
-def _shown(value: JsonValue) -> str:
-    text = json.dumps(value)
+def shown(value: JsonValue) -> str:
+    """A value as JSON, cut where it is long."""
+    if isinstance(value, str):
+        value = value[: _SHOWN + 1]
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "[..." if isinstance(value, list) else "{..."
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def find_duplicates(message: Descriptor | None, value: Any, path: str) -> list[Violation]:
-    """Fields and keys that occur twice, in either spelling. Without a message, keys alone are compared."""
-    if isinstance(value, Pairs):
-        return _duplicates_in_object(message, value, path)
-    if _is_array(value):
-        return [each for index, item in enumerate(value) for each in find_duplicates(message, item, f"{path}[{index}]")]
-    return []
+class _Walk:
+    """Goes through a value by its schema. Each leaf that is not plainly right is tried alone."""
+
+    def __init__(self, fits: Fits) -> None:
+        self._fits = fits
+        self._left = _BUDGET
+
+    def message(self, message: Descriptor, value: JsonValue, path: str, depth: int) -> Iterator[Violation]:
+        if has_own_json(message):
+            yield from self._special(message, value, path)
+            return
+        if not isinstance(value, dict):
+            yield Violation(path, f"expected {describe_message(message)}, got {shown(value)}")
+            return
+        if depth >= _DEPTH:
+            yield Violation(path, f"is nested more than {_DEPTH} levels deep")
+            return
+        for key, each in value.items():
+            field = find_field(message, key)
+            if field is None or key not in (field.name, field.json_name):
+                yield Violation(join(path, key), f"{message.name} has no such field")
+            elif each is not None:
+                yield from self._field(field, each, join(path, key), depth)
+
+    def _field(self, field: FieldDescriptor, value: JsonValue, path: str, depth: int) -> Iterator[Violation]:
+        if is_map(field):
+            if not isinstance(value, dict):
+                yield Violation(path, f"expected JSON object, got {shown(value)}")
+                return
+            for key, each in value.items():
+                yield from self._entry(field, key, each, f"{path}[{json.dumps(key)}]", depth)
+        elif field.is_repeated:
+            if not isinstance(value, list):
+                yield Violation(path, f"expected JSON array of {describe_type(field)}, got {shown(value)}")
+                return
+            for index, each in enumerate(value):
+                yield from self._value(field, [each], each, f"{path}[{index}]", depth, field)
+        else:
+            yield from self._value(field, value, value, path, depth, field)
+
+    def _entry(self, field: FieldDescriptor, key: str, value: JsonValue, path: str, depth: int) -> Iterator[Violation]:
+        """One entry of a map: wrong by its key, or else by its value."""
+        assert field.message_type is not None
+        converter = url_converter(field.message_type.fields_by_name["key"])
+        assert converter is not None
+        try:
+            converter(key)
+            key.encode()
+        except ValueError as error:
+            # Whole numbers may be spelt in more ways than a URL takes.
+            if not self._alone(field, {key: _some_value(field)}):
+                reason = "string" if isinstance(error, UnicodeEncodeError) else str(error)
+                yield Violation(path, f"the key must be {reason}, not {shown(key)}")
+                return
+        yield from self._value(field.message_type.fields_by_name["value"], {key: value}, value, path, depth, field)
+
+    def _value(
+        self, field: FieldDescriptor, alone: JsonValue, value: JsonValue, path: str, depth: int, owner: FieldDescriptor
+    ) -> Iterator[Violation]:
+        """One value of a field, of a list or of a map; `alone` is what `owner` holds when it holds this value only."""
+        self._left -= 1
+        if self._left < 0:
+            raise _SpentError
+        message = field.message_type
+        if message is not None and isinstance(value, dict) and message.full_name not in SCALAR_MESSAGES:
+            yield from self.message(message, value, path, depth + 1)
+        elif not _plainly_right(field, value) and not self._alone(owner, alone):
+            if message is not None and message.full_name in FREE_JSON:
+                yield from self._special(message, value, path)
+            else:
+                yield Violation(path, f"expected {_expected(field, value)}, got {shown(value)}")
+
+    def _alone(self, field: FieldDescriptor, value: JsonValue) -> bool:
+        owner = field.containing_type
+        assert owner is not None
+        return self._fits(owner, {field.name: value})
+
+    def _special(self, message: Descriptor, value: JsonValue, path: str) -> Iterator[Violation]:
+        """A message with a JSON form of its own."""
+        if self._fits(message, value):
+            return
+        if message.full_name == ANY and isinstance(value, dict):
+            yield from self._any(message, value, path)
+        elif message.full_name in FREE_JSON:
+            yield from _in_free_json(message, value, path)
+        else:
+            yield Violation(path, f"expected {describe_message(message)}, got {shown(value)}")
+
+    def _any(self, message: Descriptor, value: dict[str, JsonValue], path: str) -> Iterator[Violation]:
+        type_url = value.get("@type")
+        inner = None if not isinstance(type_url, str) else _type_of(message, type_url)
+        if inner is None:
+            yield Violation(path, f"expected JSON object with a known @type, got {shown(type_url)}")
+            return
+        rest = {key: each for key, each in value.items() if key != "@type"}
+        if has_own_json(inner):
+            yield from self.message(inner, rest.get("value"), join(path, "value"), 0)
+        else:
+            yield from self.message(inner, rest, path, 1)
 
 
-def _is_array(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
+def _type_of(message: Descriptor, type_url: str) -> Descriptor | None:
+    try:
+        return message.file.pool.FindMessageTypeByName(type_url.rpartition("/")[2])
+    except KeyError:
+        return None
 
 
-def _duplicates_in_object(message: Descriptor | None, pairs: Pairs, path: str) -> list[Violation]:
-    found: list[Violation] = []
-    seen: dict[str, str] = {}
-    for key, value in pairs:
-        field = None if message is None else find_field(message, key)
-        name = key if field is None else field.name
-        at = f"{path}.{key}" if path else key
-        if name in seen:
-            other = "" if seen[name] == key else f" (also spelt {seen[name]})"
-            found.append(Violation(at, f"is given twice{other}"))
-        seen[name] = key
-        found.extend(_duplicates_in_field(field, value, at))
-    if message is not None:
-        found.extend(_rivals(message, pairs, path))
-    return found
+def _some_value(field: FieldDescriptor) -> JsonValue:
+    """A value that a map's field takes."""
+    assert field.message_type is not None
+    value = field.message_type.fields_by_name["value"]
+    if value.message_type is not None:
+        return _SOME_MESSAGES.get(value.message_type.full_name, {})
+    return _SOME_SCALARS.get(value.type, 0)
 
 
-def _rivals(message: Descriptor, pairs: Pairs, path: str) -> Iterator[Violation]:
-    """Members of one oneof that are set together."""
-    members: dict[str, list[str]] = {}
-    for key, value in pairs:
-        field = find_field(message, key)
-        if field is not None and value is not None and field.containing_oneof is not None:
-            members.setdefault(field.containing_oneof.name, []).append(key)
-    for oneof, keys in members.items():
-        if len(keys) > 1:
-            yield Violation(path or oneof, f"only one of {', '.join(keys)} may be set (oneof {oneof})")
+_SOME_SCALARS: Final[dict[int, JsonValue]] = {
+    FieldDescriptor.TYPE_STRING: "",
+    FieldDescriptor.TYPE_BYTES: "",
+    FieldDescriptor.TYPE_BOOL: False,
+}
+_SOME_MESSAGES: Final[dict[str, JsonValue]] = {
+    "google.protobuf.Timestamp": "1970-01-01T00:00:00Z",
+    "google.protobuf.Duration": "0s",
+    "google.protobuf.FieldMask": "",
+    "google.protobuf.ListValue": [],
+    "google.protobuf.StringValue": "",
+    "google.protobuf.BytesValue": "",
+    "google.protobuf.BoolValue": False,
+    **{f"google.protobuf.{name}Value": 0 for name in ("Int32", "Int64", "UInt32", "UInt64", "Float", "Double")},
+}
 
 
-def _duplicates_in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Violation]:
-    if field is None or field.message_type is None or field.message_type.full_name.startswith("google.protobuf."):
-        return find_duplicates(None, value, path)
-    if not is_map(field) or not isinstance(value, Pairs):
-        return find_duplicates(field.message_type, value, path)
-    element = field.message_type.fields_by_name["value"]
-    found = find_duplicates(None, Pairs((key, None) for key, _ in value), path)
-    for key, each in value:
-        found.extend(_duplicates_in_field(element, each, f"{path}[{json.dumps(key)}]"))
-    return found
+def _plainly_right(field: FieldDescriptor, value: JsonValue) -> bool:
+    """Whether a scalar is of its type without any conversion."""
+    if type(value) is int:
+        bounds = integer_range(field)
+        return bounds is not None and bounds[0] <= value <= bounds[1]
+    if type(value) is str:
+        return field.type == FieldDescriptor.TYPE_STRING and value.isascii()
+    return type(value) is bool and field.type == FieldDescriptor.TYPE_BOOL
+
+
+def _expected(field: FieldDescriptor, value: JsonValue) -> str:
+    """The type; with its range for a whole number that is out of it."""
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool) and _is_whole(value):
+        return describe_range(field) or describe_type(field)
+    return describe_type(field)
+
+
+def _is_whole(value: float | str) -> bool:
+    try:
+        return math.isfinite(number := float(value)) and number.is_integer()
+    except (ValueError, OverflowError):
+        return isinstance(value, int)
+
+
+def _in_free_json(message: Descriptor, value: JsonValue, path: str) -> Iterator[Violation]:
+    """What no Struct, Value or ListValue can hold."""
+    wanted = {"google.protobuf.Struct": dict, "google.protobuf.ListValue": list}.get(message.full_name)
+    if wanted is not None and not isinstance(value, wanted):
+        yield Violation(path, f"expected {'JSON object' if wanted is dict else 'JSON array'}, got {shown(value)}")
+        return
+    waiting = [(path, value)]
+    while waiting:
+        at, each = waiting.pop()
+        if isinstance(each, dict):
+            waiting.extend((join(at, key), item) for key, item in each.items() if _is_text(key))
+            bad = next((key for key in each if not _is_text(key)), None)
+            if bad is not None:
+                yield Violation(at, f"expected string as a key, got {shown(bad)}")
+                return
+        elif isinstance(each, list):
+            waiting.extend((f"{at}[{index}]", item) for index, item in enumerate(each))
+        elif isinstance(each, str) and not _is_text(each):
+            yield Violation(at, f"expected string, got {shown(each)}")
+            return
+        elif isinstance(each, (int, float)) and not _is_double(each):
+            yield Violation(at, f"expected double, got {shown(each)}")
+            return
+    yield Violation(path, "is nested too deeply")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_double(value: float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -16,6 +17,11 @@ from orchestration.gateway.errors import CODE_NAMES, HTTP_OF_CODE, RequestError,
 from orchestration.gateway.values import JsonValue
 
 _TYPES: Final = "type.googleapis.com/google.rpc."
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    grpc.StatusCode.UNAVAILABLE.value[0]: {"Retry-After": "1"},
+    grpc.StatusCode.UNAUTHENTICATED.value[0]: {"WWW-Authenticate": "Bearer"},
+}
+"""What HTTP wants beside the status, where the error itself does not say more."""
 
 
 class ErrorWriter:
@@ -33,6 +39,8 @@ class ErrorWriter:
             return error.http_status, body, dict(error.headers)
         http_status = HTTP_OF_CODE.get(error.code, 500)
         details, headers = self._details(error.status)
+        if error.code in _HEADERS:
+            headers = {**_HEADERS[error.code], **headers}
         if not any(isinstance(each, dict) and each.get("@type") == _TYPES + "ErrorInfo" for each in details):
             details.insert(0, self._info(CODE_NAMES.get(error.code, "UNKNOWN"), {}))
         return http_status, self._body(http_status, error.code, error.message, details), headers

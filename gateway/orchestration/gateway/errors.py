@@ -99,3 +99,5 @@ class UpstreamError(GatewayError):
         self.message = message
         self.status = status
         """A serialized google.rpc.Status from ``grpc-status-details-bin``, where there was one."""
+        self.headers: Sequence[tuple[str, str]] = ()
+        """What the service's metadata adds to the answer's headers."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.schema import SCALAR_MESSAGES, find_field, is_map
-from orchestration.gateway.values import Converter, JsonValue, url_converter
+from orchestration.gateway.values import STRICT_BOOLS, Converter, JsonValue, url_converter
 
 MAX_DEPTH = 100
 """Longest path, as protobuf's own limit of nesting is."""
@@ -38,8 +39,17 @@ class FieldPath:
     """Choices in oneofs that filling it makes."""
 
 
-def resolve(message: Descriptor, path: Sequence[str]) -> FieldPath:
-    """The leaf that a path leads to, its names in any spelling. Raises `FieldPathError`."""
+def resolve(
+    message: Descriptor, path: Sequence[str], bools: Mapping[str, bool] = STRICT_BOOLS, *, key: str | None = None
+) -> FieldPath:
+    """The leaf that a path leads to, its names in any spelling. Raises `FieldPathError`.
+
+    Args:
+        message: The request.
+        path: Names of fields.
+        bools: What is taken for a bool.
+        key: The leaf is the value at this key of a map; None: the path leads to the leaf itself.
+    """
     if len(path) > MAX_DEPTH:
         raise FieldPathError(f"has more than {MAX_DEPTH} levels")
     names: list[str] = []
@@ -49,7 +59,11 @@ def resolve(message: Descriptor, path: Sequence[str]) -> FieldPath:
     for name in path[1:]:
         field = _field_of(_message_of(field), name)
         _note(field, names, oneofs)
-    return FieldPath(tuple(names), field, _converter_of(field), tuple(oneofs))
+    if key is not None:
+        names.append(_key_of(field, key))
+        assert field.message_type is not None
+        field = field.message_type.fields_by_name["value"]
+    return FieldPath(tuple(names), field, _converter_of(field, bools), tuple(oneofs))
 
 
 def _field_of(message: Descriptor, name: str) -> FieldDescriptor:
@@ -81,10 +95,23 @@ def _message_of(field: FieldDescriptor) -> Descriptor:
     return message
 
 
-def _converter_of(field: FieldDescriptor) -> Converter:
+def _key_of(field: FieldDescriptor, key: str) -> str:
+    """The key as JSON has it."""
+    if not is_map(field):
+        raise FieldPathError(f"{field.name} is no map, so that it has no keys")
+    assert field.message_type is not None
+    converter = url_converter(field.message_type.fields_by_name["key"])
+    assert converter is not None
+    try:
+        return str(converter(key)).lower() if key in STRICT_BOOLS else str(converter(key))
+    except ValueError as error:
+        raise FieldPathError(f"the key must be {error}, not {json.dumps(key)}") from error
+
+
+def _converter_of(field: FieldDescriptor, bools: Mapping[str, bool]) -> Converter:
     if is_map(field):
         raise FieldPathError(f"{field.name} is a map, which only a body can hold")
-    converter = url_converter(field)
+    converter = url_converter(field, bools)
     if converter is not None:
         return converter
     assert field.message_type is not None

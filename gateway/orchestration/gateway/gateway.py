@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler
 
+from orchestration.gateway.body import too_large
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
@@ -18,7 +20,8 @@ from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.headers import REQUEST_ID, HeaderReader, new_request_id, request_id_of
 from orchestration.gateway.openapi.config import JsonObject
 from orchestration.gateway.openapi.document import build_document
-from orchestration.gateway.openapi.serving import DocumentServer, Handler
+from orchestration.gateway.openapi.serving import DocumentServer
+from orchestration.gateway.openapi.serving import Handler as PlainHandler
 from orchestration.gateway.pathvars import split_path
 from orchestration.gateway.routes import Route, RouteTable, compile_routes
 from orchestration.gateway.routing import ANY_METHOD, RouteTree
@@ -30,7 +33,19 @@ log = logging.getLogger(__name__)
 
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
-_CATCH_ALL: Final = "/{target:(?s:.*)}"
+_ASTERISK: Final = "*"
+"""The target of OPTIONS for the server as a whole."""
+
+
+class _Everything(web.PlainResource):
+    """Every path, and ``*`` too, as they were sent; those of routes that were added before it aside."""
+
+    def __init__(self, handle: Handler, expect: Callable[[web.Request], Awaitable[web.Response | None]]) -> None:
+        super().__init__("/")
+        self._all: Final = self.add_route("*", handle, expect_handler=expect)
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        return web.UrlMappingMatchInfo({}, self._all), set()
 
 
 class Gateway:
@@ -49,7 +64,7 @@ class Gateway:
         self._upstream = upstream
         self._services = services
         self._config = config or GatewayConfig()
-        self._cors = Cors(self._config.cors_origins)
+        self._cors = Cors(self._config)
         self._table: RouteTable | None = None
         self._server: Server | None = None
         self._streams: set[asyncio.Task[Any]] = set()
@@ -82,12 +97,17 @@ class Gateway:
         """The OpenAPI 3.1 document of the routes."""
         return build_document(self._started().routes, self._upstream.descriptors(), self._config)
 
+    def serves(self, method: str, path: str) -> bool:
+        """Whether a route answers this."""
+        _, segments, verb = _split(path)
+        return self._started().requests.find(method, segments, verb) is not None
+
     def install(self, app: web.Application) -> None:
         """Serve every path of an application that it has no route of its own for.
 
-        Call it after `start`, and after the application's own routes were added. The runner must be made with
-        ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone. Streams are ended when the
-        application shuts down, and the upstream is closed when it is cleaned up.
+        Call it after `start`, and after the application's own routes were added. `GatewayRunner` is made to run it;
+        another runner must have ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone.
+        Streams are ended when the application shuts down, and the upstream is closed when it is cleaned up.
         """
         table = self._started()
         if self._config.openapi.enabled:
@@ -97,7 +117,7 @@ class Gateway:
                     app.router.add_route("*", path, self._plain(handler))
                 else:
                     log.warning("%s is a path of the service: the API's own document is not served there", path)
-        app.router.add_route("*", _CATCH_ALL, self._handle)
+        app.router.register_resource(_Everything(self._handle, self._expect))
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
 
@@ -136,6 +156,49 @@ class Gateway:
             return await self._stream(server, request, target, request_id, upgrade=upgrade)
         except (RequestError, UpstreamError) as error:
             return server.failure(request, error, request_id or new_request_id())
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            return self._unexpected(request, error, request_id)
+
+    def expect_packed_bodies(self) -> None:
+        """Compressed bodies will come as they were sent, rather than undone by aiohttp. Call it after `start`."""
+        assert self._server is not None
+        self._server.gets_packed = True
+
+    def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError) -> web.Response:
+        """The answer to a request that ends with an error before it has come to a route."""
+        assert self._server is not None
+        return self._server.failure(request, error, new_request_id())
+
+    def _unexpected(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
+        """The answer when the gateway itself fails: it tells nothing but where to look."""
+        given = request_id or new_request_id()
+        log.error("request %s failed unexpectedly", given, exc_info=error)
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer was cut off: its handler failed in the middle of it") from error
+        assert self._server is not None
+        text = "The gateway failed unexpectedly."
+        return self._server.failure(request, UpstreamError(grpc.StatusCode.INTERNAL.value[0], text), given)
+
+    async def _expect(self, request: web.Request) -> web.Response | None:
+        """Tell a client that waits for it to send its body, or why it need not."""
+        assert self._server is not None
+        expected = request.headers["Expect"]
+        limit = self._config.max_body_bytes
+        if expected.lower() != "100-continue":
+            text = f"Expect: {expected} cannot be met: there is only 100-continue"
+            error = RequestError(417, grpc.StatusCode.INVALID_ARGUMENT, "EXPECTATION_FAILED", text)
+        elif (request.content_length or 0) > limit and "Content-Encoding" not in request.headers:
+            error = too_large(limit)
+        else:
+            if request.version >= HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # the answer proper has not begun
+            return None
+        response = self._server.failure(request, error, new_request_id())
+        response.force_close()  # a body may follow all the same
+        return response
 
     async def _stream(
         self, server: Server, request: web.Request, target: Target, request_id: str, *, upgrade: bool
@@ -150,7 +213,7 @@ class Gateway:
         finally:
             self._streams.discard(task)
 
-    def _plain(self, handler: Handler) -> Handler:
+    def _plain(self, handler: PlainHandler) -> PlainHandler:
         """What answers at a path that is no RPC: GET and HEAD by the handler, the other methods as everywhere."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -169,6 +232,8 @@ class Gateway:
 
     def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
         """Answer OPTIONS; raise for a path or a method that has no route."""
+        if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
+            return web.Response(status=204, headers={REQUEST_ID: request_id})
         _, segments, verb = _split(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:

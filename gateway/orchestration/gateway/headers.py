@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import os
+import random
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,18 +16,30 @@ from multidict import CIMultiDictProxy
 
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import RequestError, Violation, invalid
-from orchestration.gateway.upstream import Call
+from orchestration.gateway.upstream import Call, Reply
 
 REQUEST_ID: Final = "X-Request-Id"
 
 _FORWARDED: Final = frozenset({"authorization", "traceparent", "tracestate", "idempotency-key"})
 _PREFIX: Final = "grpc-metadata-"
+_PERMANENT: Final = frozenset(
+    {
+        *("accept", "accept-charset", "accept-language", "accept-ranges", "cache-control", "content-type", "cookie"),
+        *("date", "expect", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-schedule-tag-match"),
+        *("if-unmodified-since", "max-forwards", "origin", "pragma", "referer", "user-agent", "via", "warning"),
+    }
+)
+"""Headers that grpc-gateway passes on with a prefix."""
+_PERMANENT_PREFIX: Final = "grpcgateway-"
+_MOST_NAMES: Final = 1024
 _OWN: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"})
 """Keys that the gateway itself vouches for."""
 
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_HOST: Final = re.compile(r"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_PREFIX_PATH: Final = re.compile(r"(/[0-9A-Za-z._~%!$&'()*+,;=:@-]+)*")
 _GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -40,8 +52,19 @@ class HeaderReader:
         self._default_timeout = config.default_timeout_s
         self._max_timeout = config.max_timeout_s
         self._proxies = [ipaddress.ip_network(network) for network in config.trusted_proxies]
+        self._forwarded_names = _FORWARDED | {name.lower() for name in config.forward_headers}
+        self._permanent = config.permanent_headers
+        self._keys: dict[str, str] = {}
 
-    def read(self, request: web.Request, request_id: str, *, streaming: bool, token: str | None = None) -> Call:
+    def read(
+        self,
+        request: web.Request,
+        request_id: str,
+        *,
+        streaming: bool,
+        token: str | None = None,
+        reply: Reply | None = None,
+    ) -> Call:
         """What goes with the RPC. Raises `RequestError` naming the header that is wrong.
 
         Args:
@@ -49,30 +72,61 @@ class HeaderReader:
             request_id: Its id, as `request_id_of` gave it.
             streaming: Streams have no default deadline.
             token: A bearer token that came by other ways than the header.
+            reply: Where the service's metadata goes.
         """
         metadata: list[tuple[str, str | bytes]] = [("x-request-id", request_id)]
         headers = request.headers
         for name, value in headers.items():
-            key = _metadata_key(name)
+            key = self._keys.get(name)
+            if key is None:
+                key = self._learn(name)
             if key:
                 metadata.append((key, _metadata_value(name, key, value)))
         if token is not None:
             metadata.append(("authorization", f"Bearer {token}"))
         remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
-        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer)
+        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer, reply)
+
+    def caller_url(self, request: web.Request) -> str:
+        """The URL without its query as the caller sees it; empty when the host that it names is none."""
+        told = request.headers if self._proxies and self._trusts(_addresses(request.protocol.peername)[0]) else None
+        host, proto = _host(request, told), _proto(request, told)
+        prefix = "" if told is None else _last(told.get("X-Forwarded-Prefix", "")).rstrip("/")
+        if _HOST.fullmatch(host) is None or proto not in ("http", "https") or _PREFIX_PATH.fullmatch(prefix) is None:
+            return ""
+        return f"{proto}://{host}{prefix}{request.rel_url.raw_path}"
+
+    def _learn(self, name: str) -> str:
+        """The metadata key of a header, kept for the next time."""
+        key = self._metadata_key(name)
+        if len(self._keys) < _MOST_NAMES:  # callers choose the names
+            self._keys[name] = key
+        return key
+
+    def _metadata_key(self, name: str) -> str:
+        """The metadata key of a header; empty for one that is not passed on. Raises `RequestError`."""
+        lower = name.lower()
+        if lower in self._forwarded_names and lower not in _OWN:
+            return lower
+        if self._permanent and lower in _PERMANENT:
+            return _PERMANENT_PREFIX + lower
+        if not lower.startswith(_PREFIX):
+            return ""
+        key = lower[len(_PREFIX) :]
+        if _KEY.fullmatch(key) is None:
+            raise _bad_header(name, "the rest of the name is no metadata key")
+        if key.startswith("grpc-") or key in _OWN:
+            raise _bad_header(name, f"{key} is set by the gateway alone")
+        return key
 
     def _forwarded(self, request: web.Request, remote: str, metadata: list[tuple[str, str | bytes]]) -> None:
         """Who called, by which name; what a proxy says counts only if it is trusted."""
         told = request.headers if self._proxies and self._trusts(remote) else None
         came_by = "" if told is None else ", ".join(told.getall("X-Forwarded-For", ()))
-        host = request.headers.get("Host", "") if told is None else told.get("X-Forwarded-Host", request.host)
-        proto = "https" if request.secure else "http"
-        if told is not None:
-            proto = told.get("X-Forwarded-Proto", proto)
         metadata.append(("x-forwarded-for", f"{came_by}, {remote}" if came_by else remote))
-        metadata.append(("x-forwarded-host", host))
-        metadata.append(("x-forwarded-proto", proto))
+        metadata.append(("x-forwarded-host", _host(request, told)))
+        metadata.append(("x-forwarded-proto", _proto(request, told)))
 
     def prefix_of(self, request: web.Request) -> str:
         """The path that a trusted proxy has put before ours, empty without one."""
@@ -95,9 +149,7 @@ class HeaderReader:
         ]
         if asked:
             return min(asked) if self._max_timeout is None else min(*asked, self._max_timeout)
-        if streaming:
-            return None
-        return self._default_timeout if self._default_timeout is not None else self._max_timeout
+        return None if streaming else self._default_timeout
 
 
 def request_id_of(request: web.Request) -> str:
@@ -110,25 +162,12 @@ def request_id_of(request: web.Request) -> str:
     return given
 
 
+_random: Final = random.Random()  # noqa: S311 - an id tells requests apart; nobody is kept out by it
+
+
 def new_request_id() -> str:
     """128 random bits."""
-    return os.urandom(16).hex()
-
-
-@lru_cache(maxsize=1024)
-def _metadata_key(name: str) -> str:
-    """The metadata key of a header; empty for one that is not passed on. Raises `RequestError`."""
-    lower = name.lower()
-    if lower in _FORWARDED:
-        return lower
-    if not lower.startswith(_PREFIX):
-        return ""
-    key = lower[len(_PREFIX) :]
-    if _KEY.fullmatch(key) is None:
-        raise _bad_header(name, "the rest of the name is no metadata key")
-    if key.startswith("grpc-") or key in _OWN:
-        raise _bad_header(name, f"{key} is set by the gateway alone")
-    return key
+    return f"{_random.getrandbits(128):032x}"
 
 
 def _metadata_value(name: str, key: str, value: str) -> str | bytes:
@@ -162,6 +201,21 @@ def _addresses(peername: object) -> tuple[str, str]:
         return "", "unix:"
     remote, port = cast("tuple[str, int]", peername[:2])
     return remote, f"ipv6:[{remote}]:{port}" if ":" in remote else f"ipv4:{remote}:{port}"
+
+
+def _host(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
+    host = request.headers.get("Host", "")
+    return host if told is None else _last(told.get("X-Forwarded-Host", host))
+
+
+def _proto(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
+    proto = "https" if request.secure else "http"
+    return proto if told is None else _last(told.get("X-Forwarded-Proto", proto))
+
+
+def _last(value: str) -> str:
+    """What the proxy next to this one says, where several have said something."""
+    return value.rpartition(",")[2].strip()
 
 
 def _bad_header(name: str, description: str) -> RequestError:

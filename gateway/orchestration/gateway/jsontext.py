@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor
 
-from orchestration.gateway.diagnosis import Pairs, find_duplicates
+from orchestration.gateway.duplicates import Pairs, find_duplicates
 from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.quickjson import QuickReader
+from orchestration.gateway.schema import ANY, FREE_JSON, reachable
 from orchestration.gateway.values import JsonValue
+
+_MOST_ANYS: Final = 32
 
 
 class JsonReader:
@@ -24,11 +30,42 @@ class JsonReader:
 
     def __init__(self, message: Descriptor | None) -> None:
         self._message = message
-        self._rivals: Final[Mapping[str, frozenset[str]]] = _rivals(message)
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_refuse_constant)
+
+    # What follows is made for the first text: an API may have thousands of methods, of which few are ever called.
+
+    @cached_property
+    def _quick(self) -> QuickReader | None:
+        return None if self._message is None else QuickReader(self._message)
+
+    @cached_property
+    def _rivals(self) -> Mapping[str, frozenset[str]]:
+        return _rivals(self._message)
+
+    @cached_property
+    def _reached(self) -> frozenset[str]:
+        return frozenset() if self._message is None else frozenset(each.full_name for each in reachable(self._message))
+
+    @cached_property
+    def _any(self) -> bool:
+        """Whether there may be an Any: what it holds is known by its @type alone, so that the schema has to decide."""
+        return ANY in self._reached
+
+    @cached_property
+    def _decoder(self) -> json.JSONDecoder:
+        # Typed fields have their range checked by the codec; in free JSON nothing else would notice an overflow.
+        parse_float = _finite if self._reached & FREE_JSON else None
+        return json.JSONDecoder(
+            object_pairs_hook=self._object, parse_constant=_refuse_constant, parse_float=parse_float
+        )
 
     def read(self, data: bytes) -> JsonValue:
         """Parse a text. Raises `RequestError` with the line, the column and the byte offset, or with the JSON path."""
+        quick = self._quick
+        value = None if quick is None else quick.read(data)
+        return self._read_closely(data) if value is None else value
+
+    def _read_closely(self, data: bytes) -> JsonValue:
+        """Parse a text that may be wrong."""
         text = _decode_utf8(data)
         try:
             return self._decoder.decode(text)  # type: ignore[no-any-return]
@@ -37,13 +74,13 @@ class JsonReader:
         except json.JSONDecodeError as error:
             raise _syntax_error(text, error) from error
         except RecursionError:
-            raise invalid("JSON_TOO_DEEP", [Violation("", "the JSON is nested too deeply")]) from None
+            raise _too_deep() from None
         except ValueError as error:
             raise invalid("JSON_INVALID", [Violation("", f"invalid JSON: {error}")]) from error
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
-        if len(result) != len(pairs):
+        if len(result) != len(pairs) or (self._any and "@type" in result):
             raise _SuspicionError
         if not self._rivals.keys().isdisjoint(result):
             for name in self._rivals.keys() & result.keys():
@@ -52,11 +89,20 @@ class JsonReader:
         return result
 
     def _read_again(self, text: str) -> JsonValue:
-        tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
-        violations = find_duplicates(self._message, tree, "")
-        if violations:
-            raise invalid("DUPLICATE_FIELD", violations)
-        return json.loads(text, parse_constant=_refuse_constant)  # type: ignore[no-any-return]
+        try:
+            tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
+            if self._any:
+                _check_depth(tree)
+            violations = find_duplicates(self._message, tree, "")
+            if violations:
+                raise invalid("DUPLICATE_FIELD", violations)
+            return json.loads(text, parse_constant=_refuse_constant, parse_float=self._decoder.parse_float)  # type: ignore[no-any-return]
+        except json.JSONDecodeError as error:
+            raise _syntax_error(text, error) from error
+        except RecursionError:
+            raise _too_deep() from None
+        except ValueError as error:
+            raise invalid("JSON_INVALID", [Violation("", f"invalid JSON: {error}")]) from error
 
 
 class _SuspicionError(Exception):
@@ -67,24 +113,43 @@ def _refuse_constant(name: str) -> JsonValue:
     raise ValueError(f'{name} is no JSON number; write it as the string "{name}"')
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a double")
+    return number
+
+
+def _check_depth(tree: Any) -> None:
+    """Raises `RequestError` for Anys so deep within each other that unpacking and packing each takes its time."""
+    waiting = [(tree, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, Pairs):
+            depth += any(key == "@type" for key, _ in value)
+            waiting.extend((each, depth) for _, each in value)
+        elif isinstance(value, list):
+            items: list[Any] = value
+            waiting.extend((each, depth) for each in items)
+        if depth > _MOST_ANYS:
+            raise invalid("JSON_TOO_DEEP", [Violation("", f"more than {_MOST_ANYS} objects with @type are nested")])
+
+
 def _rivals(message: Descriptor | None) -> dict[str, frozenset[str]]:
     """For names of fields, of the message and all that it reaches, the names that must not stand beside them."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    seen: set[str] = set()
-    waiting = [] if message is None else [message]
-    while waiting:
-        current = waiting.pop()
-        if current.full_name in seen:
-            continue
-        seen.add(current.full_name)
+    for current in [] if message is None else reachable(message):
         groups = [*([field] for field in current.fields), *(oneof.fields for oneof in current.oneofs)]
         for group in groups:
             names = {name for field in group for name in (field.name, field.json_name)}
             if len(names) > 1:
                 for name in names:
                     found[name] |= names
-        waiting.extend(each.message_type for each in current.fields if each.message_type is not None)
     return {name: frozenset(others - {name}) for name, others in found.items()}
+
+
+def _too_deep() -> RequestError:
+    return invalid("JSON_TOO_DEEP", [Violation("", "the JSON is nested too deeply")])
 
 
 def _decode_utf8(data: bytes) -> str:

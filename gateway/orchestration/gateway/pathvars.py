@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
@@ -43,19 +44,25 @@ class PathVariable:
         except UnicodeEncodeError:
             reason = "is not UTF-8"
         except ValueError as error:
-            reason = f"expected {error}, got {text!r}"
+            reason = f"expected {error}, got {json.dumps(text)}"
         raise invalid("INVALID_PATH", [Violation(".".join(self.field.names), reason)])
 
 
-def compile_variables(template: Template, message: Descriptor) -> tuple[PathVariable, ...]:
-    """The variables of a template, resolved. Raises `RuleError` with the column for a field that cannot be one."""
-    return tuple(_compile(template, message, index) for index in range(len(template.variables)))
+def compile_variables(template: Template, message: Descriptor, bools: Mapping[str, bool]) -> tuple[PathVariable, ...]:
+    """The variables of a template, resolved. Raises `RuleError` with the column for a field that cannot be one.
+
+    Args:
+        template: The template.
+        message: The request.
+        bools: What is taken for a bool.
+    """
+    return tuple(_compile(template, message, index, bools) for index in range(len(template.variables)))
 
 
-def _compile(template: Template, message: Descriptor, index: int) -> PathVariable:
+def _compile(template: Template, message: Descriptor, index: int, bools: Mapping[str, bool]) -> PathVariable:
     variable = template.variables[index]
     try:
-        field = resolve(message, variable.path)
+        field = resolve(message, variable.path, bools)
     except FieldPathError as error:
         raise RuleError(f"column {variable.column}: {error}") from error
     if field.field.is_repeated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -10,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import Violation, invalid
 from orchestration.gateway.fieldpath import FieldPath, FieldPathError, OneofChoice, put, resolve
-from orchestration.gateway.values import JsonValue
+from orchestration.gateway.values import LAX_BOOLS, STRICT_BOOLS, JsonValue
 
 _REMEMBERED = 1000
 """Most names that a binder keeps resolved: callers choose them, and those of recursive messages have no end."""
@@ -25,6 +26,7 @@ class QueryBinder:
         self._path_choices: tuple[OneofChoice, ...] = tuple(choice for field in path_fields for choice in field.oneofs)
         self._body = body
         self._config = config
+        self._bools = LAX_BOOLS if config.lax_bools else STRICT_BOOLS
         self._resolved: dict[str, FieldPath] = {}
 
     def bind(self, query: str, value: dict[str, JsonValue], choices: Sequence[OneofChoice] = ()) -> None:
@@ -56,10 +58,17 @@ class QueryBinder:
         for pair in pairs:
             name, _, text = pair.partition("=")
             if "%" in pair or "+" in pair:
-                name, text = _decode(name, name), _decode(text, name)
+                name, text = self._decode(name, name), self._decode(text, name)
             if not name:
                 raise invalid("INVALID_QUERY", [Violation(pair, "the parameter has no name")])
             yield name, text
+
+    def _decode(self, text: str, name: str) -> str:
+        """Decode as HTML forms are: a plus is a space. A malformed escape stands for itself, as browsers have it."""
+        try:
+            return unquote_to_bytes(text if self._config.keep_plus else text.replace("+", " ")).decode()
+        except UnicodeDecodeError:
+            raise invalid("INVALID_QUERY", [Violation(name, "is not UTF-8")]) from None
 
     def _resolve(self, name: str) -> FieldPath | None:
         """The field of a name; None for one to ignore. Raises `FieldPathError`."""
@@ -67,7 +76,7 @@ class QueryBinder:
         if known is not None:
             return known
         try:
-            field = resolve(self._message, name.split("."))
+            field = self._lead(name)
         except FieldPathError as error:
             ignored = self._config.unknown_query
             if error.unknown and (ignored == "ignore" or (ignored != "error" and name in ignored)):
@@ -79,9 +88,15 @@ class QueryBinder:
             raise FieldPathError("is taken from the path")
         if field.names[0] == self._body:
             raise FieldPathError(f"{self._body} is taken from the body")
-        if len(self._resolved) < _REMEMBERED:
+        if len(self._resolved) < _REMEMBERED and "[" not in name:
             self._resolved[name] = field
         return field
+
+    def _lead(self, name: str) -> FieldPath:
+        if not (self._config.map_query and name.endswith("]") and "[" in name):
+            return resolve(self._message, name.split("."), self._bools)
+        path, _, key = name[:-1].partition("[")
+        return resolve(self._message, path.split("."), self._bools, key=key)
 
     def _take(
         self,
@@ -98,7 +113,7 @@ class QueryBinder:
         try:
             leaf = field.convert(text)
         except ValueError as error:
-            raise FieldPathError(f"expected {error}, got {text!r}") from error
+            raise FieldPathError(f"expected {error}, got {json.dumps(text)}") from error
         if field.field.is_repeated:
             if field.names in seen:
                 _append(value, field.names, leaf)
@@ -116,11 +131,3 @@ def _append(value: JsonValue, names: Sequence[str], leaf: JsonValue) -> None:
         value = value[name]
     assert isinstance(value, list)
     value.append(leaf)
-
-
-def _decode(text: str, name: str) -> str:
-    """Decode as HTML forms are: a plus is a space. A malformed escape stands for itself, as browsers have it."""
-    try:
-        return unquote_to_bytes(text.replace("+", " ")).decode()
-    except UnicodeDecodeError:
-        raise invalid("INVALID_QUERY", [Violation(name, "is not UTF-8")]) from None

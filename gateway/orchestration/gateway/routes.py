@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from google.protobuf.descriptor import MethodDescriptor
 
 from orchestration.gateway.binding import RequestBinder
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.entitytags import AnswerTag, RequestTag, answer_tag, request_tag
 from orchestration.gateway.errors import RuleError
+from orchestration.gateway.pages import NextPage, next_page
 from orchestration.gateway.responses import CURSORS, ResponseEncoder
 from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
-from orchestration.gateway.template import TemplateError, parse_template
+from orchestration.gateway.systemparams import SystemParameters
+from orchestration.gateway.template import Template, TemplateError, parse_template
 from orchestration.gateway.upstream import Rpc, Upstream
 
 _NO_BODY = ("GET", "DELETE", "HEAD", "OPTIONS")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Route:
     """One http rule, ready to serve."""
 
     method: MethodDescriptor
     rule: HttpRule
     binder: RequestBinder
+    system: SystemParameters
     encoder: ResponseEncoder
     rpc: Rpc
     streaming: bool
@@ -34,6 +39,25 @@ class Route:
     client_streaming: bool
     resumes_at: str | None
     """The request's field that takes the cursor to go on from."""
+    template: Template
+    config: GatewayConfig
+
+    @cached_property
+    def request_tag(self) -> RequestTag | None:
+        """Where If-Match goes."""
+        return None if self.streaming else request_tag(self.method.input_type, self.rule.body, self.config.etags)
+
+    @cached_property
+    def answer_tag(self) -> AnswerTag | None:
+        """Where ETag comes from."""
+        return None if self.streaming else answer_tag(self.encoder.sent, self.config.etags)
+
+    @cached_property
+    def next_page(self) -> NextPage | None:
+        """How the next page is linked."""
+        if self.streaming or not self.config.page_links:
+            return None
+        return next_page(self.method.input_type, self.encoder.sent, self.rule, self.template)
 
 
 class RouteTable:
@@ -69,7 +93,19 @@ class RouteTable:
         encoder = ResponseEncoder(method.output_type, rule.response_body, self._codec)
         streaming = method.client_streaming or method.server_streaming
         resumes_at = _cursor_field(method) if method.server_streaming else None
-        route = Route(method, rule, binder, encoder, rpc, streaming, method.client_streaming, resumes_at)
+        route = Route(
+            method=method,
+            rule=rule,
+            binder=binder,
+            system=SystemParameters(method.input_type, enabled=self._config.system_parameters),
+            encoder=encoder,
+            rpc=rpc,
+            streaming=streaming,
+            client_streaming=method.client_streaming,
+            resumes_at=resumes_at,
+            template=template,
+            config=self._config,
+        )
         other = self.requests.add(rule.http_method, template, route)
         if other is not None:
             raise RuleError(f"{rule.http_method} has the same shape as {other.rule.path!r} of {other.method.full_name}")

@@ -26,6 +26,11 @@ SCALAR_MESSAGES: Final = frozenset(
 )
 """Messages whose JSON form is a scalar, so that they can stand in a URL."""
 
+FREE_JSON: Final = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue"))
+"""Messages that hold any JSON."""
+
+ANY: Final = "google.protobuf.Any"
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRule:
@@ -136,6 +141,23 @@ def find_field(message: Descriptor, name: str) -> FieldDescriptor | None:
     return next((field for field in message.fields if name in (field.json_name, field.camelcase_name)), None)
 
 
+def reachable(message: Descriptor) -> list[Descriptor]:
+    """The message, and all that its fields lead to."""
+    found: dict[str, Descriptor] = {}
+    waiting = [message]
+    while waiting:
+        current = waiting.pop()
+        if current.full_name not in found:
+            found[current.full_name] = current
+            waiting.extend(each.message_type for each in current.fields if each.message_type is not None)
+    return list(found.values())
+
+
+def has_own_json(message: Descriptor) -> bool:
+    """Whether the JSON of a message is another than an object with its fields."""
+    return message.full_name in SCALAR_MESSAGES or message.full_name in FREE_JSON or message.full_name == ANY
+
+
 def is_map(field: FieldDescriptor) -> bool:
     """Whether the field is a map."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -146,50 +168,70 @@ def describe_type(field: FieldDescriptor) -> str:
     if field.enum_type is not None:
         names = [value.name for value in field.enum_type.values]
         return "one of " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    if field.message_type is not None:
-        return _MESSAGE_WORDS.get(field.message_type.full_name, f"a JSON object ({field.message_type.name})")
-    return _SCALAR_WORDS[field.type]
+    return _SCALAR_WORDS[field.type] if field.message_type is None else describe_message(field.message_type)
 
 
-_WHOLE: Final = "an integer from {} to {}"
-_FLOAT_WORDS: Final = "a number, NaN, Infinity or -Infinity"
-_BYTES_WORDS: Final = "base64, standard or URL-safe"
-_INT32: Final = _WHOLE.format(-(2**31), 2**31 - 1)
-_INT64: Final = _WHOLE.format(-(2**63), 2**63 - 1)
-_UINT32: Final = _WHOLE.format(0, 2**32 - 1)
-_UINT64: Final = _WHOLE.format(0, 2**64 - 1)
+def describe_message(message: Descriptor) -> str:
+    """What the JSON of a message must be, for messages to people."""
+    return _MESSAGE_WORDS.get(message.full_name) or f"JSON object ({message.name})"
+
+
+def describe_range(field: FieldDescriptor) -> str | None:
+    """The type and its range, for messages about a whole number that is out of it; None for what is no integer."""
+    bounds = integer_range(field)
+    return None if bounds is None else f"{describe_type(field)} from {bounds[0]} to {bounds[1]}"
+
+
+def integer_range(field: FieldDescriptor) -> tuple[int, int] | None:
+    """Lowest and highest value of an integer field, or of the wrapper of one; None for any other."""
+    if field.message_type is not None and field.message_type.full_name in SCALAR_MESSAGES:
+        inner = field.message_type.fields_by_name.get("value")
+        return None if inner is None else integer_range(inner)
+    return None if field.enum_type is not None else _INTEGER_RANGES.get(field.cpp_type)
+
+
+_INTEGER_RANGES: Final[dict[int, tuple[int, int]]] = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+
+_FLOAT_WORDS: Final = ' (a number, "NaN", "Infinity" or "-Infinity")'
+_BOOL_WORDS: Final = "bool (true or false)"
+_BYTES_WORDS: Final = "bytes (base64, standard or URL-safe)"
 
 _SCALAR_WORDS: Final[dict[int, str]] = {
-    FieldDescriptor.TYPE_STRING: "a string",
+    FieldDescriptor.TYPE_STRING: "string",
     FieldDescriptor.TYPE_BYTES: _BYTES_WORDS,
-    FieldDescriptor.TYPE_BOOL: "true or false",
-    FieldDescriptor.TYPE_DOUBLE: _FLOAT_WORDS,
-    FieldDescriptor.TYPE_FLOAT: _FLOAT_WORDS,
-    FieldDescriptor.TYPE_INT32: _INT32,
-    FieldDescriptor.TYPE_SINT32: _INT32,
-    FieldDescriptor.TYPE_SFIXED32: _INT32,
-    FieldDescriptor.TYPE_INT64: _INT64,
-    FieldDescriptor.TYPE_SINT64: _INT64,
-    FieldDescriptor.TYPE_SFIXED64: _INT64,
-    FieldDescriptor.TYPE_UINT32: _UINT32,
-    FieldDescriptor.TYPE_FIXED32: _UINT32,
-    FieldDescriptor.TYPE_UINT64: _UINT64,
-    FieldDescriptor.TYPE_FIXED64: _UINT64,
+    FieldDescriptor.TYPE_BOOL: _BOOL_WORDS,
+    FieldDescriptor.TYPE_DOUBLE: "double" + _FLOAT_WORDS,
+    FieldDescriptor.TYPE_FLOAT: "float" + _FLOAT_WORDS,
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_SINT32: "int32",
+    FieldDescriptor.TYPE_SFIXED32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_SINT64: "int64",
+    FieldDescriptor.TYPE_SFIXED64: "int64",
+    FieldDescriptor.TYPE_UINT32: "uint32",
+    FieldDescriptor.TYPE_FIXED32: "uint32",
+    FieldDescriptor.TYPE_UINT64: "uint64",
+    FieldDescriptor.TYPE_FIXED64: "uint64",
 }
 
 _MESSAGE_WORDS: Final[dict[str, str]] = {
-    "google.protobuf.Timestamp": "a time as in RFC 3339, such as 2026-01-02T03:04:05Z",
-    "google.protobuf.Duration": "a duration in seconds, such as 1.5s",
-    "google.protobuf.FieldMask": "paths separated by commas",
-    "google.protobuf.StringValue": "a string",
+    "google.protobuf.Timestamp": "Timestamp (RFC 3339, from year 0001 to 9999, such as 2026-01-02T03:04:05Z)",
+    "google.protobuf.Duration": "Duration (seconds, at most 315576000000, with a unit, such as 1.5s)",
+    "google.protobuf.FieldMask": "FieldMask (paths in lowerCamelCase, separated by commas)",
+    "google.protobuf.StringValue": "string",
     "google.protobuf.BytesValue": _BYTES_WORDS,
-    "google.protobuf.BoolValue": "true or false",
-    "google.protobuf.DoubleValue": _FLOAT_WORDS,
-    "google.protobuf.FloatValue": _FLOAT_WORDS,
-    "google.protobuf.Int32Value": _INT32,
-    "google.protobuf.Int64Value": _INT64,
-    "google.protobuf.UInt32Value": _UINT32,
-    "google.protobuf.UInt64Value": _UINT64,
-    "google.protobuf.ListValue": "a JSON array",
-    "google.protobuf.Any": "a JSON object with a known @type",
+    "google.protobuf.BoolValue": _BOOL_WORDS,
+    "google.protobuf.DoubleValue": "double" + _FLOAT_WORDS,
+    "google.protobuf.FloatValue": "float" + _FLOAT_WORDS,
+    "google.protobuf.Int32Value": "int32",
+    "google.protobuf.Int64Value": "int64",
+    "google.protobuf.UInt32Value": "uint32",
+    "google.protobuf.UInt64Value": "uint64",
+    "google.protobuf.ListValue": "JSON array",
+    "google.protobuf.Any": "JSON object with a known @type",
 }

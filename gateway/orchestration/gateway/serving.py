@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import grpc
@@ -12,10 +12,14 @@ from aiohttp import web
 from orchestration.gateway.body import read_body, refuse_body
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
+from orchestration.gateway.entitytags import refuse_preconditions
 from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.headers import REQUEST_ID, HeaderReader
 from orchestration.gateway.negotiation import EVENT_STREAM, JSON, check_accepts_json, choose_stream_type
+from orchestration.gateway.replies import ReplyHeaders
+from orchestration.gateway.responses import ResponseEncoder
 from orchestration.gateway.routes import Route
 from orchestration.gateway.sockets import BEARER, ClientFrames, bearer_token, serve_socket, single
 from orchestration.gateway.streams import (
@@ -27,6 +31,7 @@ from orchestration.gateway.streams import (
     resume_query,
     serve_stream,
 )
+from orchestration.gateway.upstream import Reply
 from orchestration.gateway.values import JsonValue
 
 
@@ -49,24 +54,39 @@ class Server:
         self._errors = errors
         self._cors = cors
         self._headers = HeaderReader(config)
+        self._reply_headers = ReplyHeaders(config)
+        self.gets_packed = False
+        """Whether compressed bodies come as they were sent."""
+        self._finisher = Finisher(config, self._headers, self._reply_headers)
 
-    async def unary(self, request: web.Request, target: Target, request_id: str) -> web.Response:
+    async def unary(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a call without streams."""
         route = target.route
         if not route.encoder.is_raw:
             _check_accept(request)
-        message = await self._bind(request, target, request.rel_url.raw_query_string)
-        call = self._headers.read(request, request_id, streaming=False)
-        body, content_type = route.encoder.encode_body(await route.rpc.unary(message, call))
-        return web.Response(body=body, headers=self._answer(request, request_id, content_type))
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        message = await self._bind(request, target, query)
+        if request.method != "GET":
+            message = _conditional(request, route, message)
+        reply = Reply() if self._reply_headers.wanted else None
+        call = self._headers.read(request, request_id, streaming=False, reply=reply)
+        try:
+            wire = await route.rpc.unary(message, call)
+        except UpstreamError as error:
+            if reply is not None:
+                error.headers = self._reply_headers.headers(reply)
+            raise
+        body, content_type = route.encoder.styled(style).encode_body(wire)
+        headers = self._answer(request, request_id, content_type)
+        return await self._finisher.finish(request, route, body, headers, reply)
 
     async def stream(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a server's stream over plain HTTP."""
         route = target.route
         if route.client_streaming:
             _upgrade_required(route)
-        form = _form(request, route)
-        query = request.rel_url.raw_query_string
+        query, style = route.system.take(request.rel_url.raw_query_string)
+        form = _form(request, route.encoder.styled(replace(style, indented=False)))
         resumed = request.headers.get(LAST_EVENT_ID)
         if resumed and route.resumes_at is not None:
             query = resume_query(query, route.resumes_at, resumed)
@@ -89,7 +109,8 @@ class Server:
         """Answer a stream over a WebSocket."""
         if not self._cors.lets_socket(request):
             _origin_refused(request)
-        route, query = target.route, request.rel_url.raw_query_string
+        route = target.route
+        query, style = route.system.take(request.rel_url.raw_query_string)
         call = self._headers.read(request, request_id, streaming=True, token=bearer_token(request))
         if route.client_streaming or route.binder.takes_body:
             first = route.binder.bind_first(target.raw, target.segments, query)
@@ -103,13 +124,16 @@ class Server:
         )
         socket.headers.update(self._answer(request, request_id))
         messages = route.rpc.stream(requests, call)
-        return await serve_socket(request, socket, messages, frames, route.encoder.encode, self._tell)
+        return await serve_socket(request, socket, messages, frames, route.encoder.styled(style).encode, self._tell)
 
-    def failure(self, request: web.Request, error: RequestError | UpstreamError, request_id: str) -> web.Response:
+    def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
         status, body, headers = self._errors.write(error)
         answer = {**self._answer(request, request_id, JSON), **headers}
         response = web.Response(status=status, body=dump(body), headers=answer)
+        if isinstance(error, UpstreamError):
+            for name, value in error.headers:
+                response.headers.add(name, value)
         if headers.get("Connection") == "close":
             response.force_close()
         return response
@@ -117,12 +141,15 @@ class Server:
     async def _bind(self, request: web.Request, target: Target, query: str) -> bytes:
         binder = target.route.binder
         if not binder.takes_body:
-            await refuse_body(request)
+            await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
-        body = await read_body(request, self._config.max_body_bytes, any_type=binder.takes_raw_body)
+        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
+        body = await read_body(
+            request, limit, any_type=binder.takes_raw_body, timeout_s=timeout_s, packed=self.gets_packed
+        )
         return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
 
-    def _answer(self, request: web.Request, request_id: str, content_type: str = "") -> dict[str, str]:
+    def _answer(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
         headers = {REQUEST_ID: request_id}
         if content_type:
             headers["Content-Type"] = content_type
@@ -138,11 +165,22 @@ def _check_accept(request: web.Request) -> None:
         check_accepts_json(accept)
 
 
-def _form(request: web.Request, route: Route) -> StreamFormat:
-    if route.encoder.is_raw:
-        return RawChunks(route.encoder)
+def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:
+    """The message of a request that may change something, with the etag that must still hold."""
+    if_match = request.headers.get("If-Match")
+    if if_match is None and "If-None-Match" not in request.headers:
+        return message
+    if request.method == "HEAD":
+        return message
+    refuse_preconditions(request.headers, bound=route.request_tag is not None)
+    return message if route.request_tag is None or if_match is None else route.request_tag.bind(message, if_match)
+
+
+def _form(request: web.Request, encoder: ResponseEncoder) -> StreamFormat:
+    if encoder.is_raw:
+        return RawChunks(encoder)
     accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
-    return EventStream(route.encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(route.encoder)
+    return EventStream(encoder) if choose_stream_type(accept) == EVENT_STREAM else JsonLines(encoder)
 
 
 def _upgrade_required(route: Route) -> NoReturn:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from orchestration.gateway.schema import SCALAR_MESSAGES, describe_type
+from orchestration.gateway.schema import SCALAR_MESSAGES, describe_range, describe_type, integer_range
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 Converter = Callable[[str], JsonValue]
@@ -18,65 +18,77 @@ Converter = Callable[[str], JsonValue]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
-_FLOAT_LIMIT: Final = 3.4028235677973366e38
+_MASK: Final = re.compile(r"{0}(\.({0}|`[^`,_]+`))*(,{0}(\.({0}|`[^`,_]+`))*)*".format(r"[^\s,_.`]+"))
+"""Paths without an underscore: those that have none when turned into snake_case, and back, are the same again."""
+LARGEST_FLOAT: Final = 3.4028234663852886e38
+"""Of 32 bits. Printed with as few digits as tell it apart, it is 3.4028235e38, which is a little more."""
+FLOAT_LIMIT: Final = 3.4028235677973366e38
 """What rounds to more than the largest 32-bit float: its maximum and half a unit in the last place."""
-
-_INTEGER_RANGES: Final[dict[int, tuple[int, int]]] = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+STRICT_BOOLS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+PATH_BOOLS: Final[Mapping[str, bool]] = {**STRICT_BOOLS, "True": True, "False": False}
+"""Google's clients for Python spell a bool in a path as Python does."""
+LAX_BOOLS: Final[Mapping[str, bool]] = {
+    spelling: value
+    for value, words in ((True, ("true", "t", "yes", "y", "on", "1")), (False, ("false", "f", "no", "n", "off", "0")))
+    for word in words
+    for spelling in (word, word.capitalize(), word.upper())
 }
 
 
-def url_converter(field: FieldDescriptor) -> Converter | None:
-    """What reads one value of the field from a URL; None when its type cannot stand there."""
+def url_converter(field: FieldDescriptor, bools: Mapping[str, bool] | None = None) -> Converter | None:
+    """What reads one value of the field from a URL; None when its type cannot stand there.
+
+    Args:
+        field: The field.
+        bools: What is taken for a bool; None: ``true`` and ``false``.
+    """
     if field.message_type is None:
-        return _scalar_converter(field)
+        return _scalar_converter(field, bools or STRICT_BOOLS)
     name = field.message_type.full_name
     if name not in SCALAR_MESSAGES:
         return None
     if name == "google.protobuf.FieldMask":
         return _read_mask
     inner = field.message_type.fields_by_name.get("value")
-    return str if inner is None else _scalar_converter(inner)
+    return str if inner is None else _scalar_converter(inner, bools or STRICT_BOOLS)
 
 
-def _scalar_converter(field: FieldDescriptor) -> Converter:
+def _scalar_converter(field: FieldDescriptor, bools: Mapping[str, bool]) -> Converter:
     if field.enum_type is not None:
         return _enum_converter(field)
-    if field.cpp_type in _INTEGER_RANGES:
-        return _integer_converter(field)
+    bounds = integer_range(field)
+    if bounds is not None:
+        return _integer_converter(field, *bounds)
     if field.type == FieldDescriptor.TYPE_BOOL:
-        return _read_bool
+        return _bool_converter(field, bools)
     if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
         return _float_converter(field)
     return _read_bytes if field.type == FieldDescriptor.TYPE_BYTES else str
 
 
-def _integer_converter(field: FieldDescriptor) -> Converter:
-    lowest, highest = _INTEGER_RANGES[field.cpp_type]
-    expected = describe_type(field)
+def _integer_converter(field: FieldDescriptor, lowest: int, highest: int) -> Converter:
+    expected, range_expected = describe_type(field), describe_range(field)
 
     def read(text: str) -> JsonValue:
-        if _INTEGER.fullmatch(text) is None or not lowest <= int(text) <= highest:
+        if _INTEGER.fullmatch(text) is None:
             raise ValueError(expected)
-        return int(text)
+        if not lowest <= (number := int(text)) <= highest:
+            raise ValueError(range_expected)
+        return number
 
     return read
 
 
 def _float_converter(field: FieldDescriptor) -> Converter:
-    limit = _FLOAT_LIMIT if field.type == FieldDescriptor.TYPE_FLOAT else float("inf")
+    limit = FLOAT_LIMIT if field.type == FieldDescriptor.TYPE_FLOAT else float("inf")
     expected = describe_type(field) + (" that fits 32 bits" if field.type == FieldDescriptor.TYPE_FLOAT else "")
-    largest = 3.4028234663852886e38
 
     def read(text: str) -> JsonValue:
         if text in ("NaN", "Infinity", "-Infinity"):
             return text
         if _NUMBER.fullmatch(text) is None or abs(number := float(text)) >= limit:
             raise ValueError(expected)
-        return number if limit == float("inf") else max(-largest, min(largest, number))
+        return number if limit == float("inf") else max(-LARGEST_FLOAT, min(LARGEST_FLOAT, number))
 
     return read
 
@@ -99,12 +111,16 @@ def _enum_converter(field: FieldDescriptor) -> Converter:
     return read
 
 
-def _read_bool(text: str) -> JsonValue:
-    if text == "true":
-        return True
-    if text == "false":
-        return False
-    raise ValueError("true or false")
+def _bool_converter(field: FieldDescriptor, bools: Mapping[str, bool]) -> Converter:
+    expected = describe_type(field)
+
+    def read(text: str) -> JsonValue:
+        try:
+            return bools[text]
+        except KeyError:
+            raise ValueError(expected) from None
+
+    return read
 
 
 def _read_bytes(text: str) -> JsonValue:
@@ -112,10 +128,32 @@ def _read_bytes(text: str) -> JsonValue:
     try:
         data = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except binascii.Error:
-        raise ValueError("base64, standard or URL-safe") from None
+        raise ValueError("bytes (base64, standard or URL-safe)") from None
     return base64.b64encode(data).decode()
 
 
 def _read_mask(text: str) -> JsonValue:
     """Both spellings: the JSON form is lowerCamelCase, a path as the proto has it is turned into that."""
-    return re.sub(r"_([a-z0-9])", lambda found: found.group(1).upper(), text)
+    paths = text.split(",") if text else []
+    mask = ",".join(_camel_case(path) for path in paths)
+    if not all(_snake_case(_camel_case(path)) == path for path in paths if "_" in path) or not mask_is_reversible(mask):
+        raise ValueError(MASK_WORDS)
+    return mask
+
+
+MASK_WORDS: Final = (
+    "FieldMask (paths in lowerCamelCase, separated by commas, that can be turned into snake_case and back)"
+)
+
+
+def mask_is_reversible(mask: str) -> bool:
+    """Whether a FieldMask's JSON form means one list of paths, and that list this form."""
+    return not mask or _MASK.fullmatch(mask) is not None
+
+
+def _camel_case(path: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), path)
+
+
+def _snake_case(path: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: "_" + found.group().lower(), path)

@@ -25,7 +25,7 @@ from orchestration.service.openapi import openapi_config
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.interceptors import Limits, build_interceptors
-from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
+from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.service.rpc.server import GrpcServer
 from orchestration.service.settings import Settings
 from orchestration.service.usecases.managed_nodes import ManagedNodes
@@ -144,7 +144,7 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
         default_deadline_s=settings.default_deadline_s,
         max_deadline_s=settings.max_deadline_s,
     )
-    shutdown = ShutdownInterceptor()
+    shutdown = ShutdownStage()
     interceptors = build_interceptors(limits, parts.metrics, shutdown)
     http = HttpServer(settings, openapi_config(parts.providers.names))
     registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")

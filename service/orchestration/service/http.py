@@ -9,7 +9,15 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, InProcessUpstream, OpenApiConfig, Upstream
+from orchestration.gateway import (
+    ChannelUpstream,
+    Gateway,
+    GatewayConfig,
+    GatewayRunner,
+    InProcessUpstream,
+    OpenApiConfig,
+    Upstream,
+)
 from orchestration.service.address import Address, parse_address
 from orchestration.service.errors import StartError
 from orchestration.service.readiness import Readiness
@@ -18,9 +26,6 @@ from orchestration.service.rpc.server import SERVICES, Registrar
 from orchestration.service.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-_MAX_LINE_BYTES = 64 * 1024
-"""Longest request line and header: ids and page tokens in a query outgrow aiohttp's 8,190 bytes."""
 
 
 class HttpServer:
@@ -47,14 +52,7 @@ class HttpServer:
         gateway = Gateway(self._upstream(registrars, interceptors, grpc_address), SERVICES, self._config())
         await gateway.start()
         gateway.install(app)
-        self._runner = web.AppRunner(
-            app,
-            handler_cancellation=True,
-            access_log=None,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
-            shutdown_timeout=self._settings.shutdown_grace_s,
-        )
+        self._runner = GatewayRunner(app, gateway, shutdown_timeout_s=self._settings.shutdown_grace_s)
         await self._runner.setup()
         await self._bind(parse_address(self._settings.http_listen))
 
@@ -66,6 +64,7 @@ class HttpServer:
             cors_origins=self._settings.cors_origins,
             trusted_proxies=self._settings.trusted_proxies,
             openapi=self._openapi,
+            response_metadata=(),  # there is none but the request id, which has a header of its own
         )
 
     def _upstream(

@@ -91,6 +91,12 @@ class Table(Generic[R]):
 
     def find(self, equals: Mapping[str, object]) -> list[R]:
         """The records that meet the conditions, ordered by id."""
+        if len(equals) == 1:  # what is asked most often by far
+            ((field, value),) = equals.items()
+            bucket = self._buckets.get((field,))
+            if bucket is not None and not isinstance(value, _COLLECTIONS):
+                rows = self.rows
+                return [rows[key] for key in bucket.get(value, ())]
         return self.matching(*self.narrow(equals))
 
 

@@ -134,8 +134,9 @@ class Follower:
         """Whether anybody, this process too, has committed since the last look."""
         if not self._database.is_sqlite:
             return True
-        async with connection.begin():
-            version = int((await connection.exec_driver_sql("PRAGMA data_version")).scalar_one())
+        # Asked of the driver itself, which is one step of its thread; a transaction around it would be five.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
         changed, self._version = version != self._version, version
         return changed
 

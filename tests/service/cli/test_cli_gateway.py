@@ -75,11 +75,16 @@ async def test_it_serves_a_server_from_reflection_or_a_descriptor_set(
 @pytest.mark.parametrize(
     ("flags", "code", "why"),
     [
-        ("--upstream 127.0.0.1:1", 5, "cannot learn the services of 127.0.0.1:1"),
+        ("--upstream 127.0.0.1:1 --upstream-wait 0", 5, "cannot learn the services of 127.0.0.1:1"),
         ("--upstream h:1 --http-listen x", 2, "has no port"),
         ("--upstream h:1 --descriptor-set /no/such", 2, "--descriptor-set: cannot read /no/such"),
         ("--upstream h:1 --descriptor-set /bin/sh", 2, "is no serialized FileDescriptorSet"),
         ("--upstream h:1 --ca-file /no/such", 2, "--ca-file: cannot read /no/such"),
+        ("--upstream h:1 --client-cert /no/such", 2, "--client-cert and --client-key go together"),
+        ("--upstream h:1 --client-cert /no/such --client-key /no/such", 2, "--client-key: cannot read /no/such"),
+        ("--upstream h:1 --server-name x", 2, "--server-name: there is no certificate"),
+        ("--upstream h:1 --cors-origin * --cors-credentials", 2, "cors_credentials"),
+        ("--upstream h:1 --cors-expose a:b", 2, "cors_expose"),
         ("--upstream h:1 --trusted-proxy nowhere", 2, "trusted_proxies"),
         ("--upstream h:1 --log-level loud", 2, "--log-level: expected debug"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,8 +14,8 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, generate_latest
 
 from orchestration.service.errors import ExhaustedError
-from orchestration.service.rpc.interceptors import Limits, build_interceptors
-from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
+from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages
+from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.v1 import model_deployments_pb2 as pb
 from orchestration.v1 import model_deployments_pb2_grpc as pb_grpc
 
@@ -57,7 +58,7 @@ class Server:
 
     def __init__(self, limits: Limits) -> None:
         self.registry = CollectorRegistry()
-        self.shutdown = ShutdownInterceptor()
+        self.shutdown = ShutdownStage()
         self.servicer = Servicer()
         self.interceptors = build_interceptors(limits, self.registry, self.shutdown)
         self.stub: Any = None
@@ -90,16 +91,15 @@ def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
 
 
 def test_the_order() -> None:
-    names = [type(item).__name__ for item in build_interceptors(Limits(), CollectorRegistry(), ShutdownInterceptor())]
+    names = [type(item).__name__ for item in build_stages(Limits(), CollectorRegistry(), ShutdownStage())]
     assert names == [
-        "RecoveryInterceptor",
-        "RequestIdInterceptor",
-        "TelemetryInterceptor",
-        "DeadlineInterceptor",
-        "ConcurrencyInterceptor",
-        "ShutdownInterceptor",
-        "IdempotencyKeyInterceptor",
-        "ValidationInterceptor",
+        "RequestIdStage",
+        "TelemetryStage",
+        "DeadlineStage",
+        "ConcurrencyStage",
+        "ShutdownStage",
+        "IdempotencyKeyStage",
+        "ValidationStage",
     ]
 
 
@@ -170,6 +170,46 @@ async def test_the_default_deadline_ends_a_slow_call() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"))
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_each_of_several_slow_calls_has_the_default_deadline() -> None:
+    async with serving(Limits(default_deadline_s=0.3)) as server:
+
+        async def wait(after_s: float) -> float:
+            await asyncio.sleep(after_s)
+            began = time.monotonic()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"))
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            return time.monotonic() - began
+
+        async def answered() -> None:
+            assert (await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d"))).deployment_id == "d"
+
+        await answered()
+        waited = await asyncio.gather(*(wait(number * 0.1) for number in range(6)))
+        assert min(waited) >= 0.29, "none is ended by another's deadline"
+        await answered()
+
+
+async def test_a_deadline_beyond_the_longest_is_cut() -> None:
+    async with serving(Limits(max_deadline_s=0.05)) as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"), timeout=60)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert details(caught.value)["ErrorInfo"].reason == "DEADLINE_EXCEEDED", "the server's, not the client's own"
+
+
+async def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
+    async with serving(Limits(max_unary=1)) as server:
+        call = server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"))
+        in_flight = server.registry.get_sample_value
+        while in_flight("orchestration_rpc_in_flight") != 1:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        while in_flight("orchestration_rpc_in_flight") != 0:
+            await asyncio.sleep(0.01)
+        assert (await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d"))).deployment_id == "d"
 
 
 async def test_more_calls_than_the_limit_are_refused_and_places_come_back() -> None:

@@ -50,7 +50,7 @@ class _Document:
         answered = _reached([route.method.output_type for route in routes])
         everything = {**requested, **answered}
         names = ComponentNames((name, each.file.package) for name, each in everything.items())
-        etags = getattr(config, "etags", "off") != "off"
+        etags = config.etags != "off"
         self._schemas = Schemas(
             names,
             Options(routes[0].method.containing_service.file.pool if routes else DescriptorPool()),

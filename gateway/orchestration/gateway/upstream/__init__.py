@@ -12,6 +12,16 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
+@dataclass(slots=True)
+class Reply:
+    """What a service sends beside its messages. An upstream fills it in before a unary call ends, well or not."""
+
+    initial: Metadata = ()
+    """Initial metadata."""
+    trailing: Metadata = ()
+    """Trailing metadata, without what gRPC itself puts there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What belongs to one RPC beside its messages."""
@@ -22,6 +32,8 @@ class Call:
     """Seconds from now; None: no deadline."""
     peer: str
     """The caller's address, as gRPC writes it: ``ipv4:127.0.0.1:1234``."""
+    reply: Reply | None = None
+    """Where the upstream puts the service's metadata; None: nobody wants it."""
 
 
 class Rpc(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final
@@ -11,12 +13,30 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
-from orchestration.gateway.upstream import Call, Rpc, method_path
-from orchestration.gateway.upstream.context import STATUS_DETAILS
+from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, unexpected
 from orchestration.gateway.upstream.reflection import reflect
+
+log = logging.getLogger(__name__)
 
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
+"""What grpc's client says of a deadline that has passed, with and without words of its own."""
+_CONNECTION: Final = re.compile(
+    "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
+    "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
+    re.IGNORECASE,
+)
+"""How grpc's client begins its own words for a connection that failed; what follows holds addresses."""
+
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found within seconds; grpc itself would wait for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
 
 
 class ChannelUpstream:
@@ -27,6 +47,7 @@ class ChannelUpstream:
         descriptor_set: A FileDescriptorSet, or one serialized, with all imports; None: ask by reflection.
         credentials: For TLS; None: plain text.
         options: Arguments of the channel.
+        more_options: Arguments beside those.
     """
 
     def __init__(
@@ -35,11 +56,12 @@ class ChannelUpstream:
         *,
         descriptor_set: FileDescriptorSet | bytes | None = None,
         credentials: grpc.ChannelCredentials | None = None,
-        options: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),),
+        options: Sequence[tuple[str, Any]] = _OPTIONS,
+        more_options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self._target = target
         self._credentials = credentials
-        self._options = options
+        self._options = (*options, *more_options)
         if isinstance(descriptor_set, bytes):
             descriptor_set = FileDescriptorSet.FromString(descriptor_set)
         self._descriptors = descriptor_set
@@ -63,6 +85,16 @@ class ChannelUpstream:
         """Close the channel, cancelling what is under way."""
         if self._channel is not None:
             await self._channel.close()
+
+    async def reachable(self, within_s: float) -> bool:
+        """Whether there is a connection, or one can be made within so many seconds."""
+        assert self._channel is not None
+        try:
+            async with asyncio.timeout(within_s):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            return False
+        return True
 
     def services(self) -> list[str]:
         """What reflection lists, or what the descriptor set holds."""
@@ -95,9 +127,11 @@ class ChannelRpc:
     async def unary(self, request: bytes, call: Call) -> bytes:
         """Call a method without streams."""
         try:
-            response: bytes = await self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+            response: bytes = await rpc
+            await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+            raise _ended(error, call.reply) from error
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
@@ -106,19 +140,44 @@ class ChannelRpc:
         rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
         try:
             if not self._server_streaming:
-                yield await rpc
+                response = await rpc
+                await _tell_all(rpc, call.reply)
+                yield response
                 return
             async for response in rpc:
+                if call.reply is not None:
+                    call.reply.initial = _pairs(await rpc.initial_metadata())
                 yield response
+            await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+            raise _ended(error, call.reply) from error
         finally:
             rpc.cancel()
 
 
-def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+async def _tell_all(rpc: Any, reply: Reply | None) -> None:
+    """Write down the metadata of a call that went well."""
+    if reply is not None:
+        reply.initial = _pairs(await rpc.initial_metadata())
+        reply.trailing = _pairs(await rpc.trailing_metadata())
+
+
+def _pairs(metadata: Any) -> Metadata:
+    return tuple(metadata or ())
+
+
+def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
+    """The error of a call that went wrong, its metadata written down."""
+    if reply is not None:
+        reply.initial = _pairs(error.initial_metadata())
+        reply.trailing = _pairs(error.trailing_metadata())
     message = error.details() or ""
-    if error.code() is grpc.StatusCode.UNKNOWN and _LEAKED.match(message):
-        message = "The service failed unexpectedly."
+    if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
+        log.warning("the upstream cannot be reached: %s", message)
+        message = "The service cannot be reached."
+    elif _LEAKED.match(message):
+        message = unexpected(error.code().value[0])
+    elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and _LATE.fullmatch(message):
+        message = DEADLINE_EXCEEDED
     status = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS), None)
     return UpstreamError(error.code().value[0], message, status if isinstance(status, bytes) else None)

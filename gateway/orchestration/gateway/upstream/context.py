@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 
-from orchestration.gateway.upstream import Call
+from orchestration.gateway.upstream import Call, Metadata, Reply
+
+log = logging.getLogger(__name__)
 
 STATUS_DETAILS: Final = "grpc-status-details-bin"
+DEADLINE_EXCEEDED: Final = "Deadline Exceeded"
+_UNKNOWN: Final = grpc.StatusCode.UNKNOWN.value[0]
 
 
 class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
-    """State of one call, with the methods of `grpc.aio.ServicerContext`."""
+    """State of one call, with the methods of `grpc.aio.ServicerContext`, which do what they do on a server."""
 
     __slots__ = (
+        "_aborted",
         "_callbacks",
         "_cancelled",
         "_code",
         "_deadline",
         "_details",
         "_done",
+        "_initial",
+        "_initial_sent",
         "_metadata",
         "_peer",
         "_reader",
@@ -34,8 +42,11 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._metadata = call.metadata
         self._peer = call.peer
         self._deadline = deadline
-        self._code: Any = grpc.StatusCode.OK
+        self._aborted: grpc.aio.AbortError | None = None
+        self._code: Any = None
         self._details = ""
+        self._initial: Metadata = ()
+        self._initial_sent = False
         self._trailing: Any = ()
         self._callbacks: list[Callable[[Any], None]] = []
         self._done = False
@@ -52,23 +63,53 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._reader, self._writer = reader, writer
 
     def finish(self, *, cancelled: bool = False) -> None:
-        """The call is over: run the callbacks."""
+        """The call is over: run the callbacks. One that raises is logged; it changes nothing for the caller."""
         self._done, self._cancelled = True, cancelled
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                log.exception("a callback at the end of a call failed")
 
     def end(self, code: grpc.StatusCode, details: str, trailing_metadata: Any) -> NoReturn:
-        """Note a status and raise `grpc.aio.AbortError`."""
+        """Note a status and raise `grpc.aio.AbortError`. The first abort of a call stands, whatever comes later."""
+        if self._aborted is not None:
+            raise grpc.aio.UsageError("Abort already called!")
         if code is grpc.StatusCode.OK:
             raise ValueError("a call cannot be aborted with the status OK")
-        self._code, self._details = code, details
+        if not isinstance(trailing_metadata, tuple):
+            raise TypeError(f"trailing_metadata must be a tuple of pairs, not {type(trailing_metadata).__name__}")
+        self._aborted = grpc.aio.AbortError("Locally aborted.")
+        self._code = code
+        # What was set before stands for what the abort leaves out.
+        self._details = details or self._details
         if trailing_metadata:
-            self._trailing = trailing_metadata
-        raise grpc.aio.AbortError("Locally aborted.")
+            self._trailing = _checked(cast("tuple[object, ...]", trailing_metadata))
+        raise self._aborted
 
-    def status_details(self) -> bytes | None:
-        """The google.rpc.Status that the handler has put into its trailing metadata."""
+    @property
+    def aborted(self) -> bool:
+        """Whether the handler has aborted the call, even if it has caught what that raised."""
+        return self._aborted is not None
+
+    def raise_if_aborted(self) -> None:
+        """Raise the `grpc.aio.AbortError` of a call whose handler has caught it and goes on."""
+        if self._aborted is not None:
+            raise self._aborted
+
+    @property
+    def failed(self) -> bool:
+        """Whether the status so far is another than OK."""
+        return self._code is not None and self._code is not grpc.StatusCode.OK and self._code != 0
+
+    def status(self) -> tuple[int, str, bytes | None]:
+        """The status so far: the number of its code, its message, and the google.rpc.Status that goes with it."""
+        code = self._code
+        number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+        return number if isinstance(number, int) else _UNKNOWN, self._details, self._status_details()
+
+    def _status_details(self) -> bytes | None:
         for key, value in self._trailing or ():
             if key == STATUS_DETAILS:
                 return value if isinstance(value, bytes) else value.encode("latin-1")
@@ -84,33 +125,51 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
 
     async def read(self) -> Any:
         """The client's next message; `grpc.aio.EOF` at the end."""
-        if self._reader is None:
-            raise RuntimeError("read() is for methods whose client streams")
-        return await self._reader()
+        self.raise_if_aborted()
+        return grpc.aio.EOF if self._reader is None else await self._reader()
 
     async def write(self, message: Any) -> None:
         """Send a message, waiting until it was taken."""
+        self.raise_if_aborted()
         if self._writer is None:
             raise RuntimeError("write() is for methods whose server streams")
+        self._initial_sent = True
         await self._writer(message)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Accepted and dropped: REST answers carry no initial metadata."""
+        """Metadata that goes before the messages. Raises `grpc.aio.UsageError` when it was sent already."""
+        self.keep_initial_metadata(initial_metadata)
+
+    def keep_initial_metadata(self, initial_metadata: Any) -> None:
+        """What `send_initial_metadata` does."""
+        self.raise_if_aborted()
+        if self._initial_sent:
+            raise grpc.aio.UsageError("Send initial metadata failed: already sent")
+        self._initial_sent = True
+        self._initial = tuple(initial_metadata)
+
+    def tell(self, reply: Reply) -> None:
+        """Write down the metadata sent so far."""
+        reply.initial, reply.trailing = self._initial, self._trailing
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        """Replace the trailing metadata."""
-        self._trailing = trailing_metadata
+        """Replace the trailing metadata. Raises TypeError for what is no sequence of pairs."""
+        self._trailing = _checked(trailing_metadata)
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """Status of a call that returns without aborting."""
-        self._code = code
+        """Status of a call that returns without aborting; a number of no gRPC code is passed on as it is."""
+        if self._aborted is None:
+            self._code = code
 
     def set_details(self, details: str) -> None:
         """Message of that status."""
-        self._details = details
+        if self._aborted is None:
+            self._details = details
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """Nothing to do: messages do not leave the process."""
+        """Nothing to do: messages do not leave the process. Raises RuntimeError once messages may be on their way."""
+        if self._initial_sent:
+            raise RuntimeError("Compression setting must be specified before sending initial metadata")
 
     def disable_next_message_compression(self) -> None:
         """Nothing to do: messages do not leave the process."""
@@ -146,7 +205,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         return self._trailing
 
     def code(self) -> Any:
-        """The status so far."""
+        """The status so far; None until one was set, as on a server."""
         return self._code
 
     def details(self) -> str:
@@ -167,3 +226,21 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
             callback(self)
         else:
             self._callbacks.append(callback)
+
+
+def _checked(metadata: Any) -> Metadata:
+    pairs: list[Any] = list(metadata) if hasattr(metadata, "__iter__") else [metadata]
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(cast("tuple[object, ...]", pair)) == 2):
+            raise TypeError(f"metadata is pairs of a key and a value, not {pair!r}")
+        key, value = cast("tuple[object, object]", pair)
+        if not isinstance(key, str) or not isinstance(value, str | bytes):
+            raise TypeError(f"metadata is pairs of a string and a string or bytes, not {pair!r}")
+    return tuple(pairs)
+
+
+def unexpected(code: int) -> str:
+    """What callers are told of a handler that raised: nothing of the exception."""
+    if code == grpc.StatusCode.UNIMPLEMENTED.value[0]:
+        return "The service does not implement this method."
+    return "The service failed unexpectedly."

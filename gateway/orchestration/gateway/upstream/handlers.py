@@ -66,6 +66,10 @@ class Behaviour:
     method: Callable[[Any, Any], Any]
     deserialize: Callable[[bytes], Any]
     serialize: Callable[[Any], bytes]
+    takes_stream: bool
+    """Whether it gets an iterator of requests. An interceptor may put a handler of another kind in the place of one."""
+    gives_stream: bool
+    """Whether it yields responses, or writes them, instead of returning one."""
 
 
 class InterceptedHandler:
@@ -119,7 +123,14 @@ def _link(
 
 
 def _behaviour(handler: Handler) -> Behaviour:
-    return Behaviour(_method(handler), handler.request_deserializer or bytes, handler.response_serializer or bytes)
+    found = _asynchronous(handler)  # an interceptor may have put a synchronous one around it
+    return Behaviour(
+        _method(found),
+        found.request_deserializer or bytes,
+        found.response_serializer or bytes,
+        bool(found.request_streaming),
+        bool(found.response_streaming),
+    )
 
 
 def _method(handler: Handler) -> Callable[[Any, Any], Any]:
@@ -138,7 +149,7 @@ _FACTORIES: Final[dict[tuple[bool, bool], Callable[..., Handler]]] = {
 
 def _asynchronous(handler: Handler) -> Handler:
     method = _method(handler)
-    wrapped = as_async(method, streams=handler.response_streaming)
+    wrapped = as_async(method, takes_stream=handler.request_streaming, gives_stream=handler.response_streaming)
     if wrapped is method:
         return handler
     factory = _FACTORIES[handler.request_streaming, handler.response_streaming]

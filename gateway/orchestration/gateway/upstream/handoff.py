@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import concurrent.futures
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 import grpc
@@ -15,15 +16,23 @@ class Handoff:
     def __init__(self) -> None:
         self._queue: Final[asyncio.Queue[bytes | None]] = asyncio.Queue(1)
         self._error: Exception | None = None
+        self._closed = False
 
     async def put(self, message: bytes) -> None:
-        """Hand over a message, waiting until the one before was taken."""
+        """Hand over a message, waiting until the one before was taken. Raises CancelledError when nobody reads."""
+        if self._closed:  # the handler has caught the cancellation of its call, and goes on
+            raise asyncio.CancelledError
         await self._queue.put(message)
 
     async def end(self, error: Exception | None) -> None:
         """No more messages; the reader meets the error after the last one."""
-        self._error = error
-        await self._queue.put(None)
+        if not self._closed:
+            self._error = error
+            await self._queue.put(None)
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        self._closed = True
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -56,3 +65,37 @@ class IncomingMessages:
             return await anext(self)
         except StopAsyncIteration:
             return grpc.aio.EOF
+
+
+class BlockingMessages:
+    """What the client sends, iterated by a synchronous handler in a thread, which waits for each message."""
+
+    def __init__(self, messages: AsyncIterator[Any]) -> None:
+        self._messages = messages
+        self._loop = asyncio.get_running_loop()
+        self._waiting: concurrent.futures.Future[Any] | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        message = self._waiting.result()
+        if message is grpc.aio.EOF:
+            raise StopIteration
+        return message
+
+    async def _next(self) -> Any:
+        if self._closed:
+            raise asyncio.CancelledError
+        try:
+            return await anext(self._messages)
+        except StopAsyncIteration:
+            return grpc.aio.EOF
+
+    def close(self) -> None:
+        """The call is over: a thread that waits for a message meets a CancelledError."""
+        self._closed = True
+        if self._waiting is not None:
+            self._waiting.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, TypeGuard
 
 import grpc
@@ -15,13 +15,11 @@ from google.protobuf.descriptor_pool import Default, DescriptorPool
 from orchestration.gateway.errors import GatewayError, RuleError, UpstreamError
 from orchestration.gateway.schema import collect_files
 from orchestration.gateway.upstream import Call, Rpc, method_path
-from orchestration.gateway.upstream.context import InProcessContext
-from orchestration.gateway.upstream.handlers import HandlerTable, InterceptedHandler, Registrar
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, InProcessContext, unexpected
+from orchestration.gateway.upstream.handlers import Behaviour, HandlerTable, InterceptedHandler, Registrar
 from orchestration.gateway.upstream.handoff import Handoff, IncomingMessages
 
 log = logging.getLogger(__name__)
-
-_UNEXPECTED = "The service failed unexpectedly."
 
 
 class InProcessUpstream:
@@ -77,17 +75,22 @@ class InProcessRpc:
     def __init__(self, handler: InterceptedHandler, method: MethodDescriptor) -> None:
         self._handler = handler
         self._name = method.full_name
-        self._client_streaming = method.client_streaming
 
     async def unary(self, request: bytes, call: Call) -> bytes:
         """Call a method without streams, in the caller's own task."""
         if call.timeout is None:
             return await self._unary(request, call, None)
+        scope = asyncio.timeout(call.timeout)
         try:
-            async with asyncio.timeout(call.timeout) as scope:
-                return await self._unary(request, call, scope.when())
-        except TimeoutError:
-            raise _deadline_exceeded() from None
+            async with scope:
+                response = await self._unary(request, call, scope.when())
+        except (TimeoutError, UpstreamError):
+            if not scope.expired():
+                raise
+        # A handler may have caught its cancellation: whatever it then said came too late.
+        if scope.expired():
+            raise _deadline_exceeded()
+        return response
 
     async def _unary(self, request: bytes, call: Call, deadline: float | None) -> bytes:
         context = InProcessContext(call, deadline)
@@ -101,7 +104,13 @@ class InProcessRpc:
         except Exception as error:
             cancelled = False
             raise self._failure(error, context) from error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise self._failure(error, context) from error
         finally:
+            if call.reply is not None:
+                context.tell(call.reply)
             context.finish(cancelled=cancelled)
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
@@ -112,19 +121,21 @@ class InProcessRpc:
             async for response in responses:
                 yield response
         finally:
+            responses.close()
             task.cancel()
             await asyncio.wait([task])
 
     async def _run(self, requests: AsyncIterator[bytes], call: Call, responses: Handoff) -> None:
         error: Exception | None = None
+        scope = asyncio.timeout(call.timeout)
         try:
-            async with asyncio.timeout(call.timeout) as scope:
+            async with scope:
                 await self._stream(requests, call, scope.when(), responses)
         except TimeoutError:
-            error = _deadline_exceeded()
+            pass
         except UpstreamError as failure:
             error = failure
-        await responses.end(error)
+        await responses.end(_deadline_exceeded() if scope.expired() else error)
 
     async def _stream(
         self, requests: AsyncIterator[bytes], call: Call, deadline: float | None, responses: Handoff
@@ -134,62 +145,79 @@ class InProcessRpc:
         try:
             handler = await self._handler.for_call(call.metadata)
             messages = IncomingMessages(requests, handler.deserialize)
-            request = messages if self._client_streaming else await anext(messages)
 
             async def write(response: Any) -> None:
+                if call.reply is not None:
+                    context.tell(call.reply)
                 await responses.put(handler.serialize(response))
 
             context.attach(messages.read, write)
-            await _drive(handler.method(request, context), write)
+            request = messages if handler.takes_stream else await anext(messages)
+            await _drive(handler, request, context)
             cancelled = False
             _check_status(context)
         except Exception as error:
             cancelled = False
             raise self._failure(error, context) from error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise self._failure(error, context) from error
         finally:
+            if call.reply is not None:
+                context.tell(call.reply)
             context.finish(cancelled=cancelled)
 
-    def _failure(self, error: Exception, context: InProcessContext) -> Exception:
+    def _failure(self, error: BaseException, context: InProcessContext) -> Exception:
         if isinstance(error, GatewayError):
             return error
-        if isinstance(error, grpc.aio.AbortError):
+        if context.aborted:
             return _status_of(context)
-        if context.code() is not grpc.StatusCode.OK:
-            return _status_of(context)  # set before raising, as generated servicers do for what is not implemented
         log.error("%s failed unexpectedly", self._name, exc_info=error)
-        return UpstreamError(grpc.StatusCode.UNKNOWN.value[0], _UNEXPECTED)
+        number, _, details = context.status()
+        # A code that was set before stands. Its message does not: a server puts the exception's in its place.
+        code = number if context.failed else grpc.StatusCode.UNKNOWN.value[0]
+        return UpstreamError(code, unexpected(code), details)
 
 
-async def _drive(result: Any, write: Callable[[Any], Awaitable[None]]) -> None:
-    """Send what a handler yields, or its one answer; one that calls ``context.write`` answers None."""
-    if _is_stream(result):
+async def _drive(handler: Behaviour, request: Any, context: InProcessContext) -> None:
+    """Run a handler, and send what it yields, or its one answer; one that calls ``context.write`` yields nothing."""
+    result = handler.method(request, context)
+    if not handler.gives_stream:
+        response = await result
+        context.raise_if_aborted()
+        if not context.failed:
+            await context.write(response)
+    elif _is_stream(result):
         try:
             async for response in result:
-                await write(response)
+                await context.write(response)
         finally:
             if isinstance(result, AsyncGenerator):
                 await result.aclose()
-        return
-    response = await result
-    if response is not None:
-        await write(response)
+    else:
+        await result
 
 
 def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
     return isinstance(result, AsyncIterator)
 
 
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the current task: a handler may raise CancelledError of its own accord."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _check_status(context: InProcessContext) -> None:
-    """Raises `UpstreamError` when the handler has set a status without aborting."""
-    if context.code() is not grpc.StatusCode.OK:
+    """Raises `UpstreamError` when the handler has set a status without raising."""
+    if context.failed:
         raise _status_of(context)
 
 
 def _status_of(context: InProcessContext) -> UpstreamError:
-    code = context.code()
-    number = code.value[0] if isinstance(code, grpc.StatusCode) else int(code)
-    return UpstreamError(number, context.details(), context.status_details())
+    return UpstreamError(*context.status())
 
 
 def _deadline_exceeded() -> UpstreamError:
-    return UpstreamError(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "Deadline Exceeded")
+    return UpstreamError(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], DEADLINE_EXCEEDED)

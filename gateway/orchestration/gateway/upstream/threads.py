@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 
 from orchestration.gateway.upstream.context import InProcessContext
+from orchestration.gateway.upstream.handoff import BlockingMessages
 
 _END: Final = object()
 
@@ -32,19 +34,35 @@ class ThreadContext:
         self._context.end(status.code, status.details, status.trailing_metadata or ())
 
     def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """Accepted and dropped: REST answers carry no initial metadata."""
+        """Metadata that goes before the messages."""
+        self._context.keep_initial_metadata(initial_metadata)
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Call this, without arguments, when the call is over. Gives False, and does not, when it is over already."""
+        if self._context.done():
+            return False
+        self._context.add_done_callback(lambda _: callback())
+        return True
+
+    def is_active(self) -> bool:
+        """Whether the call is still under way."""
+        return not self._context.done()
 
 
-def as_async(method: Callable[..., Any], *, streams: bool) -> Callable[..., Any]:
+def as_async(method: Callable[..., Any], *, takes_stream: bool, gives_stream: bool) -> Callable[..., Any]:
     """The method itself where it is asynchronous, else one that runs it in a thread.
 
     Args:
         method: A handler.
-        streams: Whether it gives an iterator of responses.
+        takes_stream: Whether it gets an iterator of requests, which then is a synchronous one.
+        gives_stream: Whether it gives an iterator of responses.
     """
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         return method
-    return _streaming(method) if streams else _unary(method)
+    run = _streaming(method) if gives_stream else _unary(method)
+    if not takes_stream:
+        return run
+    return _with_requests_streaming(run) if gives_stream else _with_requests(run)
 
 
 def _unary(method: Callable[..., Any]) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -57,7 +75,37 @@ def _unary(method: Callable[..., Any]) -> Callable[[Any, Any], Awaitable[Any]]:
 def _streaming(method: Callable[..., Any]) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def call(request: Any, context: InProcessContext) -> AsyncIterator[Any]:
         responses: Iterator[Any] = iter(await asyncio.to_thread(method, request, ThreadContext(context)))
-        while (response := await asyncio.to_thread(next, responses, _END)) is not _END:
-            yield response
+        try:
+            while (response := await asyncio.to_thread(next, responses, _END)) is not _END:
+                yield response
+        except GeneratorExit:
+            # Left between two responses, so that the thread is not in it. One that is in it ends with its thread.
+            if inspect.isgenerator(responses):
+                await asyncio.to_thread(responses.close)
+            raise
+
+    return call
+
+
+def _with_requests(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def call(requests: AsyncIterator[Any], context: InProcessContext) -> Any:
+        blocking = BlockingMessages(requests)
+        try:
+            return await run(blocking, context)
+        finally:
+            blocking.close()
+
+    return call
+
+
+def _with_requests_streaming(run: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+    async def call(requests: AsyncIterator[Any], context: InProcessContext) -> AsyncIterator[Any]:
+        blocking = BlockingMessages(requests)
+        try:
+            async with aclosing(cast("AsyncGenerator[Any, None]", run(blocking, context))) as responses:
+                async for response in responses:
+                    yield response
+        finally:
+            blocking.close()
 
     return call

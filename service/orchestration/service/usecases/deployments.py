@@ -20,7 +20,7 @@ from orchestration.service.usecases.deployment_specs import (
 from orchestration.service.usecases.mutations import Mutations
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.service.usecases.values import plain
-from orchestration.service.usecases.views import deployment_view, event_view
+from orchestration.service.usecases.views import deployment_list, deployment_view, event_view
 from orchestration.store.records import Deployment, Replica
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
@@ -152,8 +152,12 @@ class DeploymentUseCases:
         keep = self._has_status(request.status) if request.status else None
         found, total = self._index.page(Deployment, where=where, before=before, limit=size + 1, keep=keep)
         token = encode_token(found[size - 1].id, *query) if len(found) > size else ""
-        views = [self._view(item) for item in found[:size]]
-        return pb.ListDeploymentsResponse(deployments=views, next_page_token=token, total_size=total)
+        find = self._index.find
+        listed = ((item, find(Replica, deployment_id=item.id)) for item in found[:size])
+        answer = deployment_list(listed, now=self._clock())
+        answer.next_page_token = token
+        answer.total_size = total
+        return answer
 
     def _has_status(self, value: pb.Deployment.Status) -> Callable[[Deployment], bool]:
         wanted = pb.Deployment.Status.Name(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from operator import is_
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,7 +14,7 @@ from orchestration.service.domain.rollback import explain_rollback
 from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, serving
 from orchestration.service.ids import etag
 from orchestration.service.usecases.usage import running_cost
-from orchestration.service.usecases.values import struct, timestamp
+from orchestration.service.usecases.values import struct, timestamp, varint_bytes
 from orchestration.store.index import Index
 from orchestration.store.records import (
     Deployment,
@@ -127,24 +128,44 @@ class DeploymentViews:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._views: dict[str, tuple[Deployment, Sequence[Replica], deployments_pb.Deployment]] = {}
+        self._views: dict[str, _Kept] = {}
 
     def get(self, deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:
         """The view, made when it is not there."""
+        return self._get(deployment, replicas).view
+
+    def wire(self, deployment: Deployment, replicas: Sequence[Replica]) -> bytes:
+        """The same, serialized."""
+        kept = self._get(deployment, replicas)
+        if not kept.wire:
+            kept.wire = kept.view.SerializeToString()
+        return kept.wire
+
+    def _get(self, deployment: Deployment, replicas: Sequence[Replica]) -> _Kept:
         found = self._views.pop(deployment.id, None)
-        if found is None or found[0] is not deployment or not _same(found[1], replicas):
-            found = deployment, tuple(replicas), _make_deployment_view(deployment, replicas)
+        if found is None or found.deployment is not deployment or not _same(found.replicas, replicas):
+            found = _Kept(deployment, tuple(replicas), _make_deployment_view(deployment, replicas))
             if len(self._views) >= self._size:
                 del self._views[next(iter(self._views))]
         self._views[deployment.id] = found  # last: the first one is the one that was not asked for the longest
-        return found[2]
+        return found
+
+
+@dataclass(slots=True)
+class _Kept:
+    deployment: Deployment
+    replicas: Sequence[Replica]
+    view: deployments_pb.Deployment
+    wire: bytes = b""
 
 
 def _same(one: Sequence[Replica], other: Sequence[Replica]) -> bool:
     return len(one) == len(other) and all(map(is_, one, other))
 
 
-_views = DeploymentViews(size=1024)  # about 5 kB each
+_views = DeploymentViews(size=1024)  # about 6 kB each
+_DEPLOYMENTS_TAG = varint_bytes(deployments_pb.ListDeploymentsResponse.DEPLOYMENTS_FIELD_NUMBER << 3 | 2)
+"""What an element of the list begins with on the wire: its field's number, and that bytes follow."""
 
 
 def deployment_view(
@@ -162,6 +183,25 @@ def deployment_view(
     grown.CopyFrom(view)
     grown.cost_so_far += running
     return grown
+
+
+def deployment_list(
+    listed: Iterable[tuple[Deployment, Sequence[Replica]]], *, now: float
+) -> deployments_pb.ListDeploymentsResponse:
+    """Deployments with their replicas, summed up; what runs costs until ``now``.
+
+    They are put together on the wire, where one that has not changed is a copy of its bytes: to copy messages into the
+    list one by one takes ten times as long.
+    """
+    parts: list[bytes] = []
+    for deployment, replicas in listed:
+        view = _views.wire(deployment, replicas)
+        running = running_cost(replicas, now)
+        if running:
+            # The later value of a field counts.
+            view += deployments_pb.Deployment(cost_so_far=deployment.accrued_cost + running).SerializeToString()
+        parts += (_DEPLOYMENTS_TAG, varint_bytes(len(view)), view)
+    return deployments_pb.ListDeploymentsResponse.FromString(b"".join(parts))
 
 
 def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:

@@ -1,4 +1,4 @@
-"""The interceptors of every call, in one ordered list."""
+"""What surrounds every call, in one ordered list."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
-from orchestration.service.rpc.interceptors.limits import ConcurrencyInterceptor, DeadlineInterceptor
-from orchestration.service.rpc.interceptors.recovery import RecoveryInterceptor
-from orchestration.service.rpc.interceptors.request_id import RequestIdInterceptor
-from orchestration.service.rpc.interceptors.requests import IdempotencyKeyInterceptor, ValidationInterceptor
-from orchestration.service.rpc.interceptors.shutdown import ShutdownInterceptor
-from orchestration.service.rpc.interceptors.telemetry import TelemetryInterceptor
+from orchestration.service.rpc.interceptors.base import Stage
+from orchestration.service.rpc.interceptors.chain import CallInterceptor
+from orchestration.service.rpc.interceptors.concurrency import ConcurrencyStage
+from orchestration.service.rpc.interceptors.deadlines import DeadlineStage
+from orchestration.service.rpc.interceptors.request_id import RequestIdStage
+from orchestration.service.rpc.interceptors.requests import IdempotencyKeyStage, ValidationStage
+from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
+from orchestration.service.rpc.interceptors.telemetry import TelemetryStage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds that the interceptors keep."""
+    """Bounds that the stages keep."""
 
     max_unary: int = 1000
     max_streams: int = 10_000
@@ -26,17 +28,21 @@ class Limits:
     max_deadline_s: float = 300.0
 
 
-def build_interceptors(
-    limits: Limits, registry: CollectorRegistry, shutdown: ShutdownInterceptor
-) -> Sequence[grpc.aio.ServerInterceptor]:
-    """The list, outermost first. A call passes them in this order over every transport."""
+def build_stages(limits: Limits, registry: CollectorRegistry, shutdown: ShutdownStage) -> Sequence[Stage]:
+    """The list, outermost first. A call passes them in this order over every transport, and back."""
     return (
-        RecoveryInterceptor(),
-        RequestIdInterceptor(),
-        TelemetryInterceptor(registry),
-        DeadlineInterceptor(limits.default_deadline_s, limits.max_deadline_s),
-        ConcurrencyInterceptor(limits.max_unary, limits.max_streams),
+        RequestIdStage(),
+        TelemetryStage(registry),
+        DeadlineStage(limits.default_deadline_s, limits.max_deadline_s),
+        ConcurrencyStage(limits.max_unary, limits.max_streams),
         shutdown,
-        IdempotencyKeyInterceptor(),
-        ValidationInterceptor(),
+        IdempotencyKeyStage(),
+        ValidationStage(),
     )
+
+
+def build_interceptors(
+    limits: Limits, registry: CollectorRegistry, shutdown: ShutdownStage
+) -> Sequence[grpc.aio.ServerInterceptor]:
+    """What a server is given: the stages, with error mapping around them."""
+    return (CallInterceptor(build_stages(limits, registry, shutdown)),)

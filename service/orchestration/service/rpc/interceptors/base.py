@@ -1,41 +1,38 @@
-"""The shape that every interceptor of the gateway has: something entered before the handler and left after it."""
+"""The shape of what surrounds every call: stages, each with something to do before the handler and something after."""
 
 from __future__ import annotations
 
-import abc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
-from grpc_interceptor.server import AsyncServerInterceptor
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class ScopedInterceptor(AsyncServerInterceptor):
-    """An interceptor that surrounds the handler, unary or streaming, with an asynchronous context manager."""
+class RpcCall:
+    """One call on its way through the stages."""
 
-    @abc.abstractmethod
-    def scope(self, method: str, request: Any, context: Context) -> AbstractAsyncContextManager[None]:
-        """What surrounds the call. `request` is an iterator when the client streams."""
+    __slots__ = ("context", "method", "request", "scope", "started", "streaming")
 
-    async def intercept(
-        self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
-    ) -> Any:
-        """Run the next in the chain within the scope."""
-        response: Any = method(request_or_iterator, context)
-        if hasattr(response, "__aiter__"):
-            return self._stream(response, method_name, request_or_iterator, context)
-        try:
-            async with self.scope(method_name, request_or_iterator, context):
-                return await response
-        finally:
-            response.close()  # a scope that raised on entry leaves the handler's coroutine unstarted
+    def __init__(self, method: str, request: Any, context: Context, *, streaming: bool) -> None:
+        self.method = method
+        """``/package.Service/Method``."""
+        self.request = request
+        """The message, or an iterator of messages when the client streams."""
+        self.context = context
+        self.streaming = streaming
+        """Whether the server streams."""
+        self.started = 0.0
+        self.scope: AbstractAsyncContextManager[Any] | None = None
+        """What the handler runs within; a stage may set it."""
 
-    async def _stream(
-        self, responses: AsyncIterator[Any], method: str, request: Any, context: Context
-    ) -> AsyncIterator[Any]:
-        async with self.scope(method, request, context), aclosing(responses):  # type: ignore[type-var]
-            async for response in responses:
-                yield response
+
+class Stage:
+    """Something done before the handler of each call, or after it. Nothing here may wait."""
+
+    def begin(self, call: RpcCall) -> None:
+        """Before the handler. Raise to refuse the call: then no later stage begins, and those that began end."""
+
+    def end(self, call: RpcCall, error: BaseException | None) -> None:
+        """After the handler, or after a later stage has refused the call. Must not raise."""

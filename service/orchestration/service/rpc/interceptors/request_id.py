@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
-from typing import Any
 
 import structlog
 
 from orchestration.service.ids import new_id
-from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
+from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
 
 HEADER = "x-request-id"
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
@@ -23,22 +21,15 @@ def request_id_of(context: Context) -> str:
     return new_id()
 
 
-class _RequestId:
-    __slots__ = ("_context",)
+class RequestIdStage(Stage):
+    """Gives the call its id and sends it back as trailing metadata."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def __aenter__(self) -> None:
-        request_id = _requested(self._context) or new_id()
+    def begin(self, call: RpcCall) -> None:
+        """Note the id for the call's log lines and for the caller."""
+        request_id = _requested(call.context) or new_id()
         # Never reset: each call sets it anew, and a stream may be closed from another context than it was opened in.
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        self._context.set_trailing_metadata(((HEADER, request_id),))
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+        call.context.set_trailing_metadata(((HEADER, request_id),))
 
 
 def _requested(context: Context) -> str:
@@ -46,11 +37,3 @@ def _requested(context: Context) -> str:
         if key == HEADER and isinstance(value, str) and _ACCEPTED.fullmatch(value):
             return value
     return ""
-
-
-class RequestIdInterceptor(ScopedInterceptor):
-    """Gives the call its id and sends it back as trailing metadata."""
-
-    def scope(self, method: str, request: Any, context: Context) -> _RequestId:
-        """What holds the id while the call is served."""
-        return _RequestId(context)

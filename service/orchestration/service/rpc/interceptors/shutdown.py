@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 
 from orchestration.service.errors import UnavailableError
-from orchestration.service.rpc.interceptors.base import Context, ScopedInterceptor
+from orchestration.service.rpc.interceptors.base import RpcCall, Stage
 
 
-class ShutdownInterceptor(ScopedInterceptor):
+class ShutdownStage(Stage):
     """Ends open streams with UNAVAILABLE, reason SHUTTING_DOWN, when it is told to; unary calls are left to finish."""
 
     def __init__(self) -> None:
@@ -19,18 +18,10 @@ class ShutdownInterceptor(ScopedInterceptor):
         self._closing = False
         self._ended = asyncio.Event()
 
-    async def intercept(
-        self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
-    ) -> Any:
-        """Run the next in the chain; a stream within the scope."""
-        response: Any = method(request_or_iterator, context)
-        if hasattr(response, "__aiter__"):
-            return self._stream(response, method_name, request_or_iterator, context)
-        return await response
-
-    def scope(self, method: str, request: Any, context: Context) -> AbstractAsyncContextManager[None]:
-        """What `close` ends."""
-        return self._endable()
+    def begin(self, call: RpcCall) -> None:
+        """Make a stream one that `close` can end."""
+        if call.streaming:
+            call.scope = self._endable()
 
     @asynccontextmanager
     async def _endable(self) -> AsyncGenerator[None]:

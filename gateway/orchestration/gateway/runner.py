@@ -1,0 +1,138 @@
+"""The aiohttp server around a gateway: its limits, and answers of the gateway's own to what is not even HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import grpc
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+
+from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+MAX_LINE_BYTES: Final = 64 * 1024
+"""Longest request line and header: ids and page tokens in a query outgrow aiohttp's 8,190 bytes."""
+_IDLE_S: Final = 75.0
+
+
+class GatewayRunner(web.AppRunner):
+    """Runs an application with a gateway installed.
+
+    Args:
+        app: The application.
+        gateway: What words the errors, and decompresses bodies. It must have been started.
+        max_line_bytes: Longest request line (414) and header (431).
+        idle_s: How long a connection may be without a whole request, in seconds, before it is closed.
+        shutdown_timeout_s: How long a stop waits for requests under way, in seconds.
+    """
+
+    __slots__ = ("_gateway", "_limits")
+
+    def __init__(
+        self,
+        app: web.Application,
+        gateway: Gateway,
+        *,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        idle_s: float = _IDLE_S,
+        shutdown_timeout_s: float = 60.0,
+    ) -> None:
+        super().__init__(app, shutdown_timeout=shutdown_timeout_s)
+        self._gateway = gateway
+        self._limits: dict[str, Any] = {
+            "max_line_size": max_line_bytes,
+            "max_field_size": max_line_bytes,
+            "keepalive_timeout": idle_s,
+            "access_log": None,
+            "auto_decompress": False,
+        }
+        gateway.expect_packed_bodies()
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(self._gateway, made, self._limits)
+
+
+async def serve(gateway: Gateway, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Start a gateway and serve it alone, until cancelled.
+
+    Raises:
+        RuleError: For an http rule that cannot be served, naming its method.
+        UpstreamError: When the upstream's descriptors cannot be had.
+        OSError: When the address cannot be had.
+    """
+    await gateway.start()
+    app = web.Application()
+    gateway.install(app)
+    runner = GatewayRunner(app, gateway)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+class _Server(web.Server):
+    """Makes a protocol for each connection."""
+
+    def __init__(self, gateway: Gateway, made: web.Server, limits: dict[str, Any]) -> None:
+        # Without handler_cancellation an RPC would go on when its client has gone.
+        super().__init__(made.request_handler, request_factory=made.request_factory, handler_cancellation=True)
+        self._gateway = gateway
+        self._limits = limits
+
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, self._gateway, loop=self._loop, **self._limits)
+
+
+class _Protocol(web.RequestHandler):
+    """Answers errors as the gateway does. aiohttp would answer in plain text, with what it found wrong."""
+
+    __slots__ = ("_gateway",)
+
+    def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._gateway = gateway
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that cannot be parsed, or whose handler failed unexpectedly."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer was cut off: its handler failed in the middle of it") from exc
+        error = _error(request, status, exc)
+        response = self._gateway.failure(request, error)
+        response.force_close()
+        return response
+
+
+def _error(request: web.BaseRequest, status: int, exc: BaseException | None) -> RequestError | UpstreamError:
+    if isinstance(exc, HttpProcessingError):
+        log.info("%s sent what is no HTTP request: %s", request.remote, type(exc).__name__)
+        return _unreadable(exc)
+    log.error("a request failed unexpectedly (%d)", status, exc_info=exc)
+    return UpstreamError(grpc.StatusCode.INTERNAL.value[0], "The request failed unexpectedly.")
+
+
+def _unreadable(exc: HttpProcessingError) -> RequestError:
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    if isinstance(exc, LineTooLong):
+        if "bytearray(" in exc.message:  # the parser gives the target so, and a header's parts as bytes
+            return RequestError(414, invalid, "URI_TOO_LONG", "the request line is too long")
+        return RequestError(431, invalid, "HEADERS_TOO_LARGE", "a header is too long")
+    if "Too many headers" in exc.message:
+        return RequestError(431, invalid, "HEADERS_TOO_LARGE", "there are too many headers")
+    if isinstance(exc, BadHttpMethod) and "Invalid method" in exc.message:
+        text = "the method is not one that HTTP knows"
+        return RequestError(501, grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN", text)
+    return RequestError(400, invalid, "MALFORMED_REQUEST", "this is no well-formed HTTP/1.1 request")

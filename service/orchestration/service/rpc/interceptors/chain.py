@@ -1,0 +1,76 @@
+"""The one interceptor that gRPC knows of: it takes each call through the stages, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from grpc_interceptor.server import AsyncServerInterceptor
+
+from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
+from orchestration.service.rpc.interceptors.recovery import recover
+
+
+class CallInterceptor(AsyncServerInterceptor):
+    """Runs the stages around the handler, and turns what is raised within into a status.
+
+    One interceptor, since each that gRPC knows of costs it a handler, a coroutine and two frames for each call.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = tuple(stages)
+        """Outermost first."""
+        self._begins = tuple(stage.begin for stage in self.stages)
+        ends = [(number, stage) for number, stage in enumerate(self.stages) if type(stage).end is not Stage.end]
+        self._ends = tuple((number, stage.end) for number, stage in reversed(ends))
+
+    async def intercept(
+        self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
+    ) -> Any:
+        """Take one call through the stages."""
+        response: Any = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
+            return self._stream(response, RpcCall(method_name, request_or_iterator, context, streaming=True))
+        try:
+            return await self._unary(response, RpcCall(method_name, request_or_iterator, context, streaming=False))
+        finally:
+            response.close()  # a stage that refused the call leaves the handler's coroutine unstarted
+
+    async def _unary(self, response: Awaitable[Any], call: RpcCall) -> Any:
+        begun = 0
+        try:
+            for begin in self._begins:
+                begin(call)
+                begun += 1
+            if call.scope is None:
+                answer = await response
+            else:
+                async with call.scope:
+                    answer = await response
+        except BaseException as error:
+            self._end(call, begun, error)
+            await recover(error, call)
+        self._end(call, begun, None)
+        return answer
+
+    async def _stream(self, responses: AsyncIterator[Any], call: RpcCall) -> AsyncIterator[Any]:
+        begun = 0
+        try:
+            async with aclosing(responses):  # type: ignore[type-var]
+                for begin in self._begins:
+                    begin(call)
+                    begun += 1
+                assert call.scope is not None
+                async with call.scope:
+                    async for response in responses:
+                        yield response
+        except BaseException as error:
+            self._end(call, begun, error)
+            await recover(error, call)
+        self._end(call, begun, None)
+
+    def _end(self, call: RpcCall, begun: int, failure: BaseException | None) -> None:
+        for number, end in self._ends:
+            if number < begun:
+                end(call, failure)

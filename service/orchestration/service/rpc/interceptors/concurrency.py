@@ -1,0 +1,35 @@
+"""How many calls one gateway serves at once."""
+
+from __future__ import annotations
+
+from orchestration.service.errors import ExhaustedError
+from orchestration.service.rpc.interceptors.base import RpcCall, Stage
+
+
+class ConcurrencyStage(Stage):
+    """Refuses a call when as many are being served as this gateway takes; unary calls and streams are counted apart."""
+
+    def __init__(self, max_unary: int, max_streams: int) -> None:
+        self._unary = _Slots("calls", max_unary)
+        self._streams = _Slots("streams", max_streams)
+
+    def begin(self, call: RpcCall) -> None:
+        """Take a place. Raises `ExhaustedError` when there is none."""
+        (self._streams if call.streaming else self._unary).take()
+
+    def end(self, call: RpcCall, error: BaseException | None) -> None:
+        """Give the place back."""
+        (self._streams if call.streaming else self._unary).used -= 1
+
+
+class _Slots:
+    def __init__(self, what: str, maximum: int) -> None:
+        self._what = what
+        self._maximum = maximum
+        self.used = 0
+
+    def take(self) -> None:
+        if self.used >= self._maximum:
+            message = f"this gateway serves {self._maximum} {self._what} at once and all are taken; try again later"
+            raise ExhaustedError("TOO_MANY_CALLS", message, {"limit": str(self._maximum)})
+        self.used += 1

@@ -1,0 +1,193 @@
+"""Requests that the gateway and Envoy are asked alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; a body is sent as JSON."""
+
+    id: str
+    method: str
+    target: str
+    body: bytes | None = None
+
+
+def _gets(prefix: str, **targets: str) -> list[Request]:
+    return [Request(name.replace("_", "-"), "GET", prefix + target) for name, target in targets.items()]
+
+
+def _posts(target: str, **bodies: bytes) -> list[Request]:
+    return [Request(name.replace("_", "-"), "POST", target, body) for name, body in bodies.items()]
+
+
+_PATHS: Final = _gets(
+    "",
+    T017="/v1/things/abc",
+    T022="/v1/shelves/1/books/2",
+    T023="/v1/alt/x/things/y",
+    T025_without="/v1/files",
+    T025_with="/v1/files/",
+    T025_three="/v1/files/a/b/c",
+    T026_none="/v1/tree/leaf",
+    T026_two="/v1/tree/a/b/leaf",
+    T028="/v1/things/abc/",
+    T029="/v1//things/abc",
+    T031="/V1/things/abc",
+    T032="/v1/%74hings/abc",
+    T035="/v1/things/a:b",
+    T038="/foo/other:verb/hello",
+    T016="/esc/a%2Fb/x",
+    T041="/v1/things/a%2Fb",
+    T043="/v1/shelves/1%21x/books/b%3Fc",
+    T043_slash="/v1/shelves/a%2Fb/books/c",
+    T044="/v1/files/one%2Ftwo",
+    T046_hex="/v1/things/a%zz",
+    T046_cut="/v1/things/100%",
+    T047="/v1/things/%FF%FE",
+    T049="/v1/things/a+b",
+    T050="/v1/things/..",
+    T050_encoded="/v1/things/%2e%2e",
+    utf8="/v1/things/%E2%82%AC",
+    nothing="/nothing",
+    values="/v1/numbers/-5/9007199254740993/true/GREEN/1.5/aGk/2020-01-01T00:00:00Z/text",
+    T076_path="/v1/numbers/x/1/true/RED/1/aGk/2020-01-01T00:00:00Z/s",
+)
+
+_QUERIES: Final = _gets(
+    "/v1/things?",
+    T052="sub.s=x&sub.deep.deep.s=z&sub.n=3",
+    T053="rs=a&name=x&rs=b&sub.s=q&rs=c",
+    T053_numbers="ri=1&ri=2",
+    T055="rs=a,b",
+    T056="subs.s=x",
+    T058="n%61me=x",
+    T059_brackets="m[k]=v",
+    T059_dot="m.k=v",
+    T061="name.x=1",
+    T062="i32=1&i32=2",
+    T067="ca=x&cb=1",
+    T067_message="cs.s=q&cb=1",
+    T070_bare="name",
+    T070_empty="&&name=a&",
+    T070_nameless="=a",
+    T071="name=a;i32=5",
+    camel="camelCaseField=x",
+    json_name="custom=x",
+    unknown="nope=1",
+    T076_text="i64=abc",
+    T076_fraction="i64=1.5",
+    T076_hex="i64=0x10",
+    T076_over="i64=9223372036854775808",
+    T076_i32="i32=2147483648",
+    T076_negative="u32=-1",
+    T076_space="i32=%205",
+    T076_empty="i32=",
+    T076_exact="i64=9007199254740993",
+    T077_decimal="i32=5.0",
+    T077_exponent="i32=1e2",
+    T079="b=true",
+    T079_false="b=false",
+    T080_one="b=1",
+    T080_True="b=True",
+    T080_yes="b=yes",
+    T080_t="b=t",
+    T082="color=RED",
+    T082_number="color=1",
+    T083="color=99",
+    T083_case="color=red",
+    T085="d=NaN",
+    T085_infinity="d=Infinity",
+    T086_nan="d=nan",
+    T086_inf="d=inf",
+    T086_double="d=1e400",
+    T086_float="f=1e39",
+    T088="f=3.4028235e%2B38",
+    T089="data=aGk=",
+    T089_bare="data=aGk",
+    T089_url="data=_-8=",
+    T091="data=!!",
+    T092="ts=2020-01-01T00:00:00Z",
+    T092_offset="ts=2020-01-01T00:00:00.123456789%2B02:00",
+    T092_text="ts=yesterday",
+    T094="ts.seconds=5",
+    T095="dur=1.5s",
+    T097="fm=a,b.c",
+    T097_camel="fm=camelCase",
+    T098="sw=x",
+    T098_int="iw=5",
+    T098_bool="bw=false",
+    T098_bytes="byw=aGk=",
+    T100_struct="st={}",
+    T100_value="val=1",
+    T100_any="any.type_url=x",
+    T101="opt=",
+    T103="name=a+b",
+    T103_encoded="name=a%2Bb",
+    T103_space="name=a%20b",
+    T104="name=%FF",
+)
+
+_BODIES: Final = _posts(
+    "/v1/things",
+    T106=b'{"camelCaseField":"x"}',
+    T106_proto=b'{"camel_case_field":"x"}',
+    T107=b"{}",
+    T109_cut=b'{"name":"a"',
+    T109_comma=b'{"name":"a",}',
+    T109_quotes=b"{'name':'a'}",
+    T109_bare=b'{name:"a"}',
+    T109_two=b'{"name":"a"}{}',
+    T110=b'{"unknown":1}',
+    T112=b'{"camelCaseField":"a","camel_case_field":"b"}',
+    T112_same=b'{"name":"a","name":"b"}',
+    T113=b'{"m":{"a":"1","a":"2"}}',
+    T115_null=b'{"rs":["a",null]}',
+    T115_text=b'{"rs":"a"}',
+    T116=b'{"i64":"123"}',
+    T116_exact=b'{"i64":9007199254740993}',
+    T116_decimal=b'{"i32":1.0}',
+    T116_exponent=b'{"i32":1e2}',
+    T116_fraction=b'{"i32":1.5}',
+    T118=b'{"color":99}',
+    T119=b'{"d":NaN}',
+    T119_text=b'{"d":"NaN"}',
+    T121=b'{"sw":null,"val":null,"st":{"a":[1,null]}}',
+    T122=b'{"any":{"@type":"type.googleapis.com/no.Such"}}',
+    T122_known=b'{"any":{"@type":"type.googleapis.com/gatewaytest.Sub","s":"x"}}',
+    T067_body=b'{"ca":"x","cb":1}',
+    surrogate=b'{"name":"\\ud83d\\ude00"}',
+    lone=b'{"name":"\\ud800"}',
+    largest=b'{"f":3.4028235e38}',
+    bytes=b'{"data":"_-8"}',
+    maps=b'{"mi":{"1":"a","-2":"b"},"msub":{"k":{"s":"x"}}}',
+)
+
+REQUESTS: Final[list[Request]] = [
+    *_PATHS,
+    *_QUERIES,
+    *_BODIES,
+    Request("T034", "POST", "/v1/things/a:b:cancel"),
+    Request("T037", "POST", "/v1/things/a%3Acancel"),
+    Request("T064", "POST", "/v1/things?i32=7", b"{}"),
+    Request("T065", "POST", "/v1/things:search?sub.n=9", b"{}"),
+    Request("T068", "GET", "/users/x?cb=1"),
+    Request("T068-body", "POST", "/v1/choices/x", b'{"cb":1}'),
+    Request("T107-none", "POST", "/v1/things"),
+    Request("T124", "PATCH", "/v1/things/x", b'{"s":"y"}'),
+    Request("T125", "POST", "/v1/things:search"),
+    Request("T127", "POST", "/v1/things:subs", b'[{"s":"a"},{"s":"b"}]'),
+    Request("T127-object", "POST", "/v1/things:subs", b"{}"),
+    Request("T128", "POST", "/v1/things:text", b'"hello"'),
+    Request("T130", "PUT", "/v1/things/x", b'{"name":"x"}'),
+    Request("T131", "PUT", "/v1/things/x", b'{"name":"y"}'),
+    Request("path-and-query", "GET", "/v1/things/x?name=y"),
+    Request("T143", "POST", "/v1/things/abc"),
+    Request("T145", "HEAD", "/v1/things/abc"),
+    Request("T148-GET", "GET", "/v1/any/x"),
+    Request("T148-PURGE", "PURGE", "/v1/any/x"),
+    Request("T190", "DELETE", "/v1/things/x"),
+]
