@@ -60,8 +60,8 @@ def example_of(schema: Any, components: Mapping[str, JsonObject], depth: int = 0
         return example_of(components.get(known["$ref"].rpartition("/")[2]), components, depth)
     if "anyOf" in known:
         return example_of(known["anyOf"][0], components, depth)
-    kind = known.get("type", "")
-    return _of_type(kind[0] if isinstance(kind, list) else kind, known, components, depth)
+    kind: str | list[str] = known.get("type", "")
+    return _of_type(kind if isinstance(kind, str) else kind[0], known, components, depth)
 
 
 def _chosen(schema: JsonObject) -> Any:

@@ -128,7 +128,7 @@ class DocumentServer:
 
 
 def _own(name: str) -> bytes:
-    return files(__package__).joinpath("page", name).read_bytes()
+    return files("orchestration.gateway.openapi").joinpath("page", name).read_bytes()
 
 
 def _foreign(name: str) -> bytes:

@@ -165,12 +165,9 @@ def _integer(field: FieldDescriptor, place: Place, found: JsonObject) -> JsonObj
         high = min(number.get("maximum", highest), number.get("exclusiveMaximum", highest + 1) - 1)
         if (low, high) != (lowest, highest) and low <= high:
             text = {"pattern": f"^{range_pattern(low, high)}$"}
-    texts = {key: _as_text(found[key]) for key in ("const", "enum") if key in found}
+    texts: JsonObject = {"const": str(found["const"])} if "const" in found else {}
+    texts |= {"enum": [str(each) for each in found["enum"]]} if "enum" in found else {}
     return {"anyOf": [{"type": "string", **text, **texts}, number]}
-
-
-def _as_text(value: Any) -> Any:
-    return [str(each) for each in value] if isinstance(value, list) else str(value)
 
 
 def _float(field: FieldDescriptor, place: Place, found: JsonObject, rules: Any) -> JsonObject:
