@@ -2,8 +2,8 @@
 
 A scenario that waits minutes of backoff, leases and grace then takes as long as its work does, with the gateway's own
 intervals. While something is under way its clocks go slowly: a process that gets no CPU for seconds does not run out of
-patience with its database, and the order of events hardly depends on how busy the machine is. Every clock of the process
-goes and jumps alike (`install` replaces those of the module ``time``), so that nothing can tell.
+patience with its database, and the order of events hardly depends on how busy the machine is. All clocks of the process
+go and jump alike (`install` replaces those of the module ``time``), so that nothing can tell.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import GatewayError, RequestError, RuleError, UpstreamError
 from orchestration.gateway.gateway import Gateway
+from orchestration.gateway.openapi.config import OpenApiConfig
 from orchestration.gateway.runner import GatewayRunner, serve
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, Upstream
 from orchestration.gateway.upstream.channel import ChannelUpstream
@@ -25,6 +26,7 @@ __all__ = [
     "GatewayRunner",
     "InProcessUpstream",
     "Metadata",
+    "OpenApiConfig",
     "Reply",
     "RequestError",
     "Rpc",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from orchestration.gateway.openapi.config import OpenApiConfig
 
 _POSITIVE: Final = (
     "max_body_bytes",
@@ -59,6 +61,8 @@ class GatewayConfig:
     ``prettyPrint`` where the request has no such field). Otherwise they are unknown parameters."""
     max_query_parameters: int = 1000
     """Most parameters that a query may hold."""
+    openapi: OpenApiConfig = field(default_factory=OpenApiConfig)
+    """The OpenAPI document and the page that shows it."""
     error_format: Literal["envelope", "status"] = "envelope"
     """AIP-193's ``{"error": {...}}``, or a flat google.rpc.Status."""
     error_domain: str = "gateway"

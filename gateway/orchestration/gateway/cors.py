@@ -50,6 +50,13 @@ class Cors:
             and "Access-Control-Request-Method" in request.headers
         )
 
+    def add_to(self, request: web.Request, response: web.Response) -> web.Response:
+        """The response with these headers."""
+        for name, value in self.headers(request).items():
+            there = response.headers.get(name)
+            response.headers[name] = f"{there}, {value}" if there and name == "Vary" else value
+        return response
+
     def preflight(self, request: web.Request, methods: Iterable[str]) -> dict[str, str]:
         """What the answer to OPTIONS carries."""
         allowed = ", ".join(sorted(methods))

@@ -128,6 +128,12 @@ class HeaderReader:
         metadata.append(("x-forwarded-host", _host(request, told)))
         metadata.append(("x-forwarded-proto", _proto(request, told)))
 
+    def prefix_of(self, request: web.Request) -> str:
+        """The path that a trusted proxy has put before ours, empty without one."""
+        if not self._proxies or not self._trusts(_addresses(request.protocol.peername)[0]):
+            return ""
+        return request.headers.get("X-Forwarded-Prefix", "")
+
     def _trusts(self, remote: str) -> bool:
         try:
             address = ipaddress.ip_address(remote)

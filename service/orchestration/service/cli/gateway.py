@@ -60,6 +60,9 @@ def gateway(
     compress_min_bytes: options.CompressMinBytes = 4096,
     keepalive: options.Keepalive = 15.0,
     stream_start: options.StreamStart = 1.0,
+    openapi: options.OpenApi = True,
+    api_title: options.ApiTitle = "",
+    api_version: options.ApiVersion = "0",
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the annotated methods of any gRPC server as REST, from its reflection or a descriptor set."""
@@ -102,7 +105,7 @@ def _listening(given: dict[str, Any]) -> Listening:
 
 def read_config(given: dict[str, Any]) -> GatewayConfig:
     """The transcoder's settings from the options. Raises `CliError` naming the setting that is wrong."""
-    from orchestration.gateway import GatewayConfig
+    from orchestration.gateway import GatewayConfig, OpenApiConfig
 
     ignored = given["ignore_query"] or ()
     shown = given["response_metadata"]
@@ -130,6 +133,7 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
             compress_min_bytes=given["compress_min_bytes"] or None,
             keepalive_s=given["keepalive"],
             stream_start_s=given["stream_start"],
+            openapi=OpenApiConfig(enabled=given["openapi"], title=given["api_title"], version=given["api_version"]),
         )
     except ValueError as error:
         raise CliError(f"the command line is wrong: {error}", ExitCode.USAGE) from error

@@ -37,6 +37,9 @@ UpstreamKeepalive = Annotated[
 HealthRoutes = Annotated[bool, Option(help="Serve /healthz and /readyz, where no method has these paths.")]
 MaxLineBytes = Annotated[int, Option(min=1024, help="Longest request line and header.")]
 IdleTimeout = Annotated[float, Option(min=1, help="Seconds that a connection may be without a request.")]
+OpenApi = Annotated[bool, Option(help="Serve /openapi.json, and a page that shows it at /docs.")]
+ApiTitle = Annotated[str, Option(help="Title of the OpenAPI document; else the services' names.")]
+ApiVersion = Annotated[str, Option(help="Version of the API in it.")]
 LogLevel = Annotated[str, Option(help="debug, info, warning or error.")]
 
 Tls = Annotated[bool, Option("--tls", help="Reach the server by TLS.")]
