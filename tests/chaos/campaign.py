@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +42,12 @@ class Tally:
     """Reached when nothing is killed."""
     places: int = 0
     """Different ones among them."""
+    states: int = 0
+    """Different things that a kill leaves behind: what there is between one lasting effect and the next."""
     plays: int = 0
     kills: int = 0
     killed_places: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    killed_states: set[object] = field(default_factory=set[object])
     accepts: int = 0
     lost: int = 0
     doubled: int = 0
@@ -51,13 +55,14 @@ class Tally:
     other: int = 0
     slowest_recovery_s: float = 0.0
 
-    def add(self, outcome: Outcome, place: tuple[str, str]) -> None:
+    def add(self, outcome: Outcome, place: tuple[str, str], state: object) -> None:
         """Count a play."""
         self.plays += 1
         self.kills += outcome.kills
         self.accepts += outcome.accepts
         if outcome.kills:
             self.killed_places.add(place)
+            self.killed_states.add(state)
         for name in ("lost", "doubled", "orphaned", "other"):
             setattr(self, name, getattr(self, name) + bool(outcome.findings.get(name)))
         self.slowest_recovery_s = max(self.slowest_recovery_s, outcome.recovery_s)
@@ -69,9 +74,11 @@ class Tally:
         self.slowest_recovery_s = max(self.slowest_recovery_s, other.slowest_recovery_s)
         prefix = f"{other.scenario}: " if sum_points else ""
         self.killed_places |= {(prefix + kind, where) for kind, where in other.killed_places}
+        self.killed_states |= {(prefix, state) for state in other.killed_states} if prefix else other.killed_states
         if sum_points:
             self.points += other.points
             self.places += other.places
+            self.states += other.states
 
 
 def traces(
@@ -105,6 +112,8 @@ class Campaign:
     seed: int
     root: Path
     traces: Mapping[str, Trace]
+    distinct: bool = False
+    """Whether to leave out points whose place and whose state were killed at."""
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
     wrong: list[Outcome] = field(default_factory=list[Outcome])
     left: int = 0
@@ -123,7 +132,8 @@ class Campaign:
         ``share``: of how many processes this is which; each takes its part of the targets.
         """
         for name, told in self.traces.items():
-            self.tallies[name] = Tally(scenario=name, points=len(told), places=len(set(told)))
+            states = len(set(effects(told)))
+            self.tallies[name] = Tally(scenario=name, points=len(told), places=len(set(told)), states=states)
         which, of = share
         targets = list(self._targets(scenarios))[which::of]
         with CloudProcess() as cloud:
@@ -137,7 +147,7 @@ class Campaign:
     def _targets(self, scenarios: Sequence[Scenario]) -> Iterator[Target]:
         """Every point of every scenario, the most telling first, of the scenarios in turns."""
         drawn = random.Random(self.seed)
-        orders = {item.name: _telling_first(self.traces[item.name], drawn) for item in scenarios}
+        orders = {item.name: _telling_first(self.traces[item.name], drawn, self.distinct) for item in scenarios}
         turn = 0
         while any(orders.values()):
             for item in scenarios:
@@ -157,15 +167,21 @@ class Campaign:
             kill_at=target.point,
             second_kill_at=target.second,
         )
-        self.tallies[target.scenario.name].add(outcome, self.traces[target.scenario.name][target.point - 1])
+        told = self.traces[target.scenario.name]
+        self.tallies[target.scenario.name].add(outcome, told[target.point - 1], effects(told)[target.point - 1])
         if outcome.wrong():
             self.wrong.append(outcome)
+            print(f"FOUND {target.number}: {outcome}", file=sys.stderr, flush=True)  # the rest may take hours
         else:
             shutil.rmtree(folder)
 
 
-def _telling_first(told: Trace, drawn: random.Random) -> list[int]:
-    """Points from 1: at first one of each place, then one between any two effects, then the others, each at random."""
+def _telling_first(told: Trace, drawn: random.Random, distinct: bool) -> list[int]:
+    """Points from 1: at first one of each place, then one between any two effects, then the others, each at random.
+
+    A kill leaves what lasts and nothing else: at any point between two effects it leaves the same. So the others, which
+    are left out of the ``distinct`` ones, differ in nothing but the place at which the process that is gone waited.
+    """
     points = list(range(1, len(told) + 1))
     drawn.shuffle(points)
     lasting = effects(told)
@@ -176,4 +192,4 @@ def _telling_first(told: Trace, drawn: random.Random) -> list[int]:
         rank = 0 if place not in seen else 1 if left not in seen else 2
         seen |= {place, left}
         ranks[rank].append(point)
-    return [point for rank in ranks for point in rank]
+    return [point for rank in ranks[: 2 if distinct else 3] for point in rank]

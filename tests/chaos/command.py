@@ -61,7 +61,7 @@ def _kill_everywhere(given: argparse.Namespace, root: Path, report: Report, ends
     known = {name: told for part in in_processes(trace, shares) for name, told in part.items()}
 
     def play(share: tuple[int, int]) -> Campaign:
-        campaign = Campaign(given.seed, root / f"plays-{share[0]}", known)
+        campaign = Campaign(given.seed, root / f"plays-{share[0]}", known, distinct=given.distinct)
         campaign.run(scenarios, ends=ends, most=given.plays, share=share)
         return campaign
 
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes (default: one a CPU)")
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="play this one only; may be repeated")
     parser.add_argument("--sample", type=int, metavar="N", help="play only so many scenarios, drawn")
+    parser.add_argument(
+        "--distinct", action="store_true", help="once at each place and in each state, and at no other point"
+    )
     parser.add_argument("--plays", type=int, help="most plays of each process (default: as many as the time allows)")
     parser.add_argument("--examples", type=int, help="examples of the state machine of each process (0: none)")
     parser.add_argument("--json", type=Path, help="where to write the figures")

@@ -32,6 +32,10 @@ class Outcome:
         return [f"{kind}: {text}" for kind, texts in self.findings.items() for text in texts]
 
 
+class RefusedError(Exception):
+    """A step was refused, so that those after it make no sense."""
+
+
 class Play:
     """One play."""
 
@@ -78,7 +82,7 @@ class Play:
             case Ask(method, key, fields):
                 answer = world.mutate(method, key, fields, request_id)
                 if "error" in answer:
-                    world.findings.other.append(f"{method} of {key} was refused: {answer}")
+                    raise RefusedError(f"{method} of {key} was refused: {answer}")
             case Settle(allowed):
                 world.settle(allowed=allowed)
             case Pass(seconds):
@@ -141,7 +145,7 @@ def play(
     acting = Play(world, scenario, seed)
     try:
         acting.run(kill_at, second_kill_at)
-    except ChildError as error:
+    except (ChildError, RefusedError) as error:
         world.findings.other.append(str(error))
     except KilledError:
         world.findings.other.append("the process died where it was not told to")

@@ -12,7 +12,20 @@ from typing import Any, TextIO
 from tests.chaos.campaign import Tally
 from tests.chaos.playing import Outcome
 
-_COLUMNS = ("points", "places", "killed at", "kills", "accepts", "lost", "doubled", "orphaned", "other", "slowest")
+_COLUMNS = (
+    "points",
+    "places",
+    "killed at",
+    "states",
+    "killed in",
+    "kills",
+    "accepts",
+    "lost",
+    "doubled",
+    "orphaned",
+    "other",
+    "slowest",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +61,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        rows = [asdict(tally) | {"killed_places": len(tally.killed_places)} for tally in self.tallies]
+        rows = [
+            asdict(tally) | {"killed_places": len(tally.killed_places), "killed_states": len(tally.killed_states)}
+            for tally in self.tallies
+        ]
         return {
             "seed": self.seed,
             "scenarios": rows,
@@ -93,6 +109,7 @@ _TOTALS = ("plays", "kills", "accepts", "lost", "doubled", "orphaned", "other")
 
 
 def _row(tally: Tally) -> tuple[str, ...]:
-    numbers = (tally.points, tally.places, len(tally.killed_places), tally.kills, tally.accepts)
+    killed = len(tally.killed_places), tally.states, len(tally.killed_states)
+    numbers = (tally.points, tally.places, *killed, tally.kills, tally.accepts)
     found = (tally.lost, tally.doubled, tally.orphaned, tally.other)
     return (tally.scenario, *map(str, numbers), *map(str, found), f"{tally.slowest_recovery_s:.1f} s")

@@ -1,8 +1,9 @@
 """Time that is skipped: when nothing can happen until a timer is due, the clocks jump there.
 
 A scenario that waits minutes of backoff, leases and grace then takes as long as its work does, with the gateway's own
-intervals, and its order of events hardly depends on how busy the machine is. Every clock of the process jumps by the
-same amount (`install` replaces those of the module ``time``), so that nothing can tell.
+intervals. While something is under way its clocks go slowly: a process that gets no CPU for seconds does not run out of
+patience with its database, and the order of events hardly depends on how busy the machine is. All clocks of the process
+go and jump alike (`install` replaces those of the module ``time``), so that nothing can tell.
 """
 
 from __future__ import annotations
@@ -21,14 +22,22 @@ real_monotonic = time.monotonic
 _OF_WORK = (time.CLOCK_PROCESS_CPUTIME_ID, time.CLOCK_THREAD_CPUTIME_ID)
 _SETTLE_S = 0.0005
 """How long the loop listens for what may come from outside before it skips."""
+_SPEED = 0.1
+"""Seconds that the clocks go on in a second while nothing is skipped."""
 _skipped = 0.0
 
 
 def install() -> None:
     """Replace the process's clocks. To be called before anything else is imported that takes a clock by value."""
-    time.time = lambda: _real_time() + _skipped
-    time.monotonic = lambda: real_monotonic() + _skipped
-    time.clock_gettime = lambda clock: _real_clock(clock) + (0.0 if clock in _OF_WORK else _skipped)
+    began = real_monotonic()
+
+    def gone() -> float:
+        """By how much the clocks are ahead of the real ones; less than 0 when they are behind."""
+        return _skipped - (real_monotonic() - began) * (1 - _SPEED)
+
+    time.time = lambda: _real_time() + gone()
+    time.monotonic = lambda: real_monotonic() + gone()
+    time.clock_gettime = lambda clock: _real_clock(clock) + (0.0 if clock in _OF_WORK else gone())
 
 
 def skip(seconds: float) -> None:
@@ -72,7 +81,7 @@ class _Selector(selectors.DefaultSelector):
             return super().select(timeout)
         found = super().select(min(timeout, _SETTLE_S))
         if not found:
-            skip(timeout - _SETTLE_S)
+            skip(timeout - _SETTLE_S * _SPEED)
         return found
 
 

@@ -174,3 +174,14 @@ async def test_requests_side_by_side_on_many_connections() -> None:
             return str(json.loads(answer.body)["name"])
 
         assert await asyncio.gather(*(one(number) for number in range(100))) == [f"n{number}" for number in range(100)]
+
+
+@pytest.mark.parametrize("header", ["Upgrade: websocket", "Upgrade: h2c", "Upgrade: TLS/1.0"])
+async def test_an_upgrade_is_a_wish(header: str) -> None:
+    """A method without streams answers as if it had not been asked for."""
+    async with running("in_process") as served, connected(served.base) as connection:
+        await connection.send(get("x", header, "Connection: Upgrade"))
+        answer = await connection.answer()
+        assert (answer.status, answer.json["name"]) == (200, "x")
+        await connection.send(get("y"))
+        assert (await connection.answer()).json["name"] == "y"

@@ -34,6 +34,16 @@ async def test_preflight() -> None:
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+async def test_preflight_where_every_method_is_served() -> None:
+    """It never gets to the service."""
+    async with running("in_process", config=GatewayConfig(cors_origins=[PAGE])) as served:
+        answer = await served.send("OPTIONS", "/v1/any/x", headers=preflight())
+        assert (answer.status, answer.body, answer.headers["Access-Control-Allow-Origin"]) == (204, b"", PAGE)
+        assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+        asked = await served.send("OPTIONS", "/v1/any/x")
+        assert (asked.status, asked.json["name"]) == (200, "x")
+
+
 async def test_preflight_of_a_stranger() -> None:
     async with running("in_process", config=GatewayConfig(cors_origins=[PAGE])) as served:
         for origin in (OTHER, "null", PAGE + ".evil.example", "http://page.example", PAGE.upper()):

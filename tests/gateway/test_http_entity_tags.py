@@ -70,6 +70,12 @@ async def test_it_is_the_field_at_the_top(served: Lending, fields: dict[str, Any
     assert (await served.get("/v1/books/1")).headers["ETag"] == '"v1"'
 
 
+async def test_indented_answers_have_it_too(served: Lending) -> None:
+    answer = await served.get("/v1/books/1?$prettyPrint=true")
+    assert b'"etag": "v1"' in answer.body
+    assert answer.headers["ETag"] == '"v1"'
+
+
 async def test_a_key_of_that_name_further_on_is_not_taken_for_it(served: Lending) -> None:
     answer = await served.get("/v1/drafts/1")
     assert answer.headers["ETag"] == '"d1"'
@@ -201,7 +207,7 @@ async def test_strings_in_wire_bytes() -> None:
     wire = request.SerializeToString()
     assert get_string(wire, (1, 4)) == "old"
     assert get_string(wire, (1, 5)) == ""
-    changed = type(request).FromString(with_string(wire, (1, 4), "new" * 100))
+    changed = message("UpdateBookRequest").FromString(with_string(wire, (1, 4), "new" * 100))
     book.etag = "new" * 100
     assert changed.book == book
     assert get_string(changed.SerializeToString(), (1, 4)) == "new" * 100

@@ -41,6 +41,12 @@ async def test_next_page_is_linked(served: Lending) -> None:
     assert (asked.page_size, asked.filter, asked.page_token) == (2, "a&b", "next one/2?")
 
 
+async def test_indented_pages_are_linked_too(served: Lending) -> None:
+    answer = await served.get("/v1/books?$prettyPrint=true")
+    url = f"{served.base}/v1/books?$prettyPrint=true&page_token=next%20one%2F2%3F"
+    assert answer.headers["Link"] == f'<{url}>; rel="next"'
+
+
 async def test_a_client_library_finds_it(served: Lending) -> None:
     async with served.session.get(served.url("/v1/books?pageToken=first")) as response:
         assert str(response.links["next"]["url"]).startswith(f"{served.base}/v1/books?page_token=next")

@@ -15,6 +15,7 @@ import aiohttp
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 _START_S = 30.0
+_HTTP = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
 def find_envoy() -> Path | None:
@@ -62,11 +63,15 @@ async def _address(process: asyncio.subprocess.Process, admin: Path, log: Path) 
     async with aiohttp.ClientSession() as session:
         while asyncio.get_running_loop().time() < deadline and process.returncode is None:
             with contextlib.suppress(OSError, aiohttp.ClientError, LookupError):
-                async with session.get(f"http://{admin.read_text()}/listeners?format=json") as response:
+                async with session.get(f"http://{_read(admin)}/listeners?format=json") as response:
                     (listener,) = (await response.json())["listener_statuses"]
                     return f"http://127.0.0.1:{listener['local_address']['socket_address']['port_value']}"
             await asyncio.sleep(0.05)
-    raise EnvoyError(log.read_text()[-2000:])
+    raise EnvoyError(_read(log)[-2000:])
+
+
+def _read(path: Path) -> str:
+    return path.read_text()
 
 
 def _config(descriptors: FileDescriptorSet, services: list[str], upstream_port: int) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def _config(descriptors: FileDescriptorSet, services: list[str], upstream_port: 
     }
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "10s"}}]
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"type.googleapis.com/{_HTTP}",
         "stat_prefix": "x",
         "normalize_path": False,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},

@@ -106,6 +106,15 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(descriptors().FindMessageTypeByName(f"library.v1.{name}"))
 
 
+def message_handler(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any]) -> Any:
+    """A method without streams, as generated code makes them."""
+
+    def write(reply: Any) -> bytes:
+        return bytes(reply.SerializeToString())
+
+    return grpc.unary_unary_rpc_method_handler(call, request_deserializer=read, response_serializer=write)
+
+
 class Library:
     """What the service does: it gives what `books` and `tokens` hold, and keeps what it was asked."""
 
@@ -128,11 +137,7 @@ class Library:
             self.asked.append(request)
             return await behave(request, context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            call,
-            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-            response_serializer=lambda reply: reply.SerializeToString(),
-        )
+        return message_handler(call, message_factory.GetMessageClass(method.input_type).FromString)
 
     async def on_getbook(self, request: Any, context: Any) -> Any:
         return message("Book")(name=request.name, **self.book)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from google.protobuf import message_factory
+from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
-
-from tests.support.transcoding_service import message as message_class
 
 _F: Final = FieldDescriptor
 TEXTS: Final = st.text(max_size=12) | st.sampled_from(
@@ -45,12 +44,21 @@ def _integers(lowest: int, highest: int) -> st.SearchStrategy[int]:
     )
 
 
+def _one_nan(number: float) -> float:
+    """JSON knows one NaN."""
+    return math.nan if math.isnan(number) else number
+
+
 _INT32: Final = _integers(-(2**31), 2**31 - 1)
 _INT64: Final = _integers(-(2**63), 2**63 - 1)
 _UINT32: Final = _integers(0, 2**32 - 1)
 _UINT64: Final = _integers(0, 2**64 - 1)
-_DOUBLES: Final = st.floats() | st.sampled_from([0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1, 1e21, 1e-7])
-_FLOATS: Final = st.floats(width=32) | st.sampled_from([0.0, -0.0, 3.4028234663852886e38, 1.401298464324817e-45])
+_DOUBLES: Final = st.floats().map(_one_nan) | st.sampled_from(
+    [0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1, 1e21, 1e-7]
+)
+_FLOATS: Final = st.floats(width=32).map(_one_nan) | st.sampled_from(
+    [0.0, -0.0, 3.4028234663852886e38, 1.401298464324817e-45]
+)
 
 _SCALARS: Final[dict[int, st.SearchStrategy[Any]]] = {
     _F.TYPE_DOUBLE: _DOUBLES,
@@ -83,7 +91,7 @@ def messages(descriptor: Descriptor, depth: int = 2) -> st.SearchStrategy[Any]:
     """Messages of a type with some of their fields set, other messages in them down to a depth."""
     special = _SPECIAL.get(descriptor.full_name)
     if special is not None:
-        return special()
+        return special(descriptor)
     fields = [field for field in descriptor.fields if depth > 0 or field.message_type is None]
 
     @st.composite
@@ -124,52 +132,56 @@ def _fill(draw: st.DrawFn, made: Any, field: FieldDescriptor, depth: int) -> Non
         setattr(made, field.name, draw(values(field, depth)))
 
 
-def _timestamps() -> st.SearchStrategy[Any]:
+def _timestamps(descriptor: Descriptor) -> st.SearchStrategy[Any]:
+    made = message_factory.GetMessageClass(descriptor)
     return st.builds(
-        lambda seconds, nanos: message_class("google.protobuf.Timestamp")(seconds=seconds, nanos=nanos),
+        lambda seconds, nanos: made(seconds=seconds, nanos=nanos),
         _integers(-62_135_596_800, 253_402_300_799),
         _integers(0, 10**9 - 1),
     )
 
 
-def _durations() -> st.SearchStrategy[Any]:
+def _durations(descriptor: Descriptor) -> st.SearchStrategy[Any]:
+    made = message_factory.GetMessageClass(descriptor)
     return st.builds(
-        lambda seconds, nanos: message_class("google.protobuf.Duration")(
-            seconds=seconds, nanos=-nanos if seconds < 0 else nanos
-        ),
+        lambda seconds, nanos: made(seconds=seconds, nanos=-nanos if seconds < 0 else nanos),
         _integers(-315_576_000_000, 315_576_000_000),
         _integers(0, 10**9 - 1),
     )
 
 
-def _free(name: str, texts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    from google.protobuf import json_format
-
-    return texts.map(lambda value: json_format.ParseDict(value, message_class(f"google.protobuf.{name}")()))
-
-
-def _masks() -> st.SearchStrategy[Any]:
-    return _PATHS.map(lambda paths: message_class("google.protobuf.FieldMask")(paths=paths))
+def _masks(descriptor: Descriptor) -> st.SearchStrategy[Any]:
+    made = message_factory.GetMessageClass(descriptor)
+    return _PATHS.map(lambda paths: made(paths=paths))
 
 
-def _anys() -> st.SearchStrategy[Any]:
+def _free(values: st.SearchStrategy[Any]) -> Callable[[Descriptor], st.SearchStrategy[Any]]:
+    def make(descriptor: Descriptor) -> st.SearchStrategy[Any]:
+        made = message_factory.GetMessageClass(descriptor)
+        return values.map(lambda value: json_format.ParseDict(value, made()))
+
+    return make
+
+
+def _anys(descriptor: Descriptor) -> st.SearchStrategy[Any]:
+    made = message_factory.GetMessageClass(descriptor)
+
     def pack(inner: Any) -> Any:
-        made = message_class("google.protobuf.Any")()
-        made.Pack(inner)
-        return made
+        packed = made()
+        packed.Pack(inner)
+        return packed
 
-    inner = message_class("Sub").DESCRIPTOR
-    return messages(inner).map(pack) | _timestamps().map(pack) | st.just(message_class("google.protobuf.Any")())
+    pool = descriptor.file.pool
+    inner = ("gatewaytest.Sub", "google.protobuf.Timestamp")
+    return st.just(made()) | st.one_of(messages(pool.FindMessageTypeByName(name)) for name in inner).map(pack)
 
 
-_SPECIAL: Final[dict[str, Callable[[], st.SearchStrategy[Any]]]] = {
+_SPECIAL: Final[dict[str, Callable[[Descriptor], st.SearchStrategy[Any]]]] = {
     "google.protobuf.Timestamp": _timestamps,
     "google.protobuf.Duration": _durations,
-    "google.protobuf.FieldMask": lambda: _PATHS.map(
-        lambda paths: message_class("google.protobuf.FieldMask")(paths=paths)
-    ),
-    "google.protobuf.Struct": lambda: _free("Struct", st.dictionaries(TEXTS, FREE_JSON, max_size=3)),
-    "google.protobuf.ListValue": lambda: _free("ListValue", st.lists(FREE_JSON, max_size=3)),
-    "google.protobuf.Value": lambda: _free("Value", FREE_JSON),
+    "google.protobuf.FieldMask": _masks,
+    "google.protobuf.Struct": _free(st.dictionaries(TEXTS, FREE_JSON, max_size=3)),
+    "google.protobuf.ListValue": _free(st.lists(FREE_JSON, max_size=3)),
+    "google.protobuf.Value": _free(FREE_JSON),
     "google.protobuf.Any": _anys,
 }

@@ -19,7 +19,7 @@ class RawAnswer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
-    trailers: list[tuple[str, str]] = field(default_factory=list)
+    trailers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def all(self, name: str) -> list[str]:
         """Every value of a header."""

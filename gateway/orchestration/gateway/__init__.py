@@ -1,8 +1,7 @@
 """A run-time transcoder: REST for any gRPC service whose methods are annotated with ``google.api.http``.
 
     gateway = Gateway(ChannelUpstream("localhost:50051"))
-    await gateway.start()
-    gateway.install(app)
+    await serve(gateway, "127.0.0.1", 8080)
 
 It works from descriptors alone: those of this process, of reflection, or of a descriptor set.
 """
@@ -12,7 +11,8 @@ from __future__ import annotations
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.errors import GatewayError, RequestError, RuleError, UpstreamError
 from orchestration.gateway.gateway import Gateway
-from orchestration.gateway.runner import GatewayRunner
+from orchestration.gateway.openapi.config import OpenApiConfig
+from orchestration.gateway.runner import GatewayRunner, serve
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, Upstream
 from orchestration.gateway.upstream.channel import ChannelUpstream
 from orchestration.gateway.upstream.in_process import InProcessUpstream
@@ -26,10 +26,12 @@ __all__ = [
     "GatewayRunner",
     "InProcessUpstream",
     "Metadata",
+    "OpenApiConfig",
     "Reply",
     "RequestError",
     "Rpc",
     "RuleError",
     "Upstream",
     "UpstreamError",
+    "serve",
 ]

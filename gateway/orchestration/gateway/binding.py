@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -32,8 +33,16 @@ class MessageEncoder:
         self._message = message
         self._codec = codec
         self._encode: Final[Callable[[JsonValue], bytes]] = codec.message(message.full_name).encode
-        self._strictness = Strictness(message)
-        self._is_strict = self._strictness.needed
+
+    # Made for the first value: an API may have thousands of methods, of which few are ever called.
+
+    @cached_property
+    def _strictness(self) -> Strictness:
+        return Strictness(self._message)
+
+    @cached_property
+    def _is_strict(self) -> bool:
+        return self._strictness.needed
 
     def encode(self, value: JsonValue) -> bytes:
         """Wire bytes. Raises `RequestError` with the JSON path of all that is wrong."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from orchestration.gateway.openapi.config import OpenApiConfig
 
 _POSITIVE: Final = (
     "max_body_bytes",
@@ -20,6 +22,14 @@ _POSITIVE: Final = (
 )
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name, as RFC 9110 has it."""
+
+_NOT_FORWARDED: Final = frozenset(
+    {
+        *("connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
+        *("upgrade", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"),
+    }
+)
+"""Headers whose metadata is the gateway's or gRPC's own, beside those of ``grpc-``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,8 @@ class GatewayConfig:
     ``prettyPrint`` where the request has no such field). Otherwise they are unknown parameters."""
     max_query_parameters: int = 1000
     """Most parameters that a query may hold."""
+    openapi: OpenApiConfig = field(default_factory=OpenApiConfig)
+    """The OpenAPI document and the page that shows it."""
     error_format: Literal["envelope", "status"] = "envelope"
     """AIP-193's ``{"error": {...}}``, or a flat google.rpc.Status."""
     error_domain: str = "gateway"
@@ -116,9 +128,15 @@ class GatewayConfig:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ValueError(f"trusted_proxies: {network!r} is no network such as 10.0.0.0/8: {error}") from error
+        self._check_headers()
+        if self.cors_credentials and "*" in self.cors_origins:
+            raise ValueError("cors_credentials: name the origins; with * any page could act for whoever visits it")
+
+    def _check_headers(self) -> None:
         for name in ("cors_expose", "forward_headers"):
             for header in getattr(self, name):
                 if _TOKEN.fullmatch(header) is None:
                     raise ValueError(f"{name}: {header!r} is no name of a header")
-        if self.cors_credentials and "*" in self.cors_origins:
-            raise ValueError("cors_credentials: name the origins; with * any page could act for whoever visits it")
+        for header in self.forward_headers:
+            if header.lower() in _NOT_FORWARDED or header.lower().startswith("grpc-"):
+                raise ValueError(f"forward_headers: metadata {header.lower()!r} is set by the gateway or by gRPC alone")

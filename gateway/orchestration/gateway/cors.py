@@ -41,6 +41,22 @@ class Cors:
             return {"Vary": "Origin"}
         return {"Access-Control-Allow-Origin": origin, **self._granted, "Vary": "Origin"}
 
+    @staticmethod
+    def is_preflight(request: web.Request) -> bool:
+        """Whether a browser asks for leave: never for a method, not even for one that takes all HTTP methods."""
+        return (
+            request.method == "OPTIONS"
+            and "Origin" in request.headers
+            and "Access-Control-Request-Method" in request.headers
+        )
+
+    def add_to(self, request: web.Request, response: web.Response) -> web.Response:
+        """The response with these headers."""
+        for name, value in self.headers(request).items():
+            there = response.headers.get(name)
+            response.headers[name] = f"{there}, {value}" if there and name == "Vary" else value
+        return response
+
     def preflight(self, request: web.Request, methods: Iterable[str]) -> dict[str, str]:
         """What the answer to OPTIONS carries."""
         allowed = ", ".join(sorted(methods))

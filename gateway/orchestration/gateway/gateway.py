@@ -18,7 +18,11 @@ from orchestration.gateway.cors import Cors
 from orchestration.gateway.errorbody import ErrorWriter
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.handshake import is_upgrade
-from orchestration.gateway.headers import REQUEST_ID, new_request_id, request_id_of
+from orchestration.gateway.headers import REQUEST_ID, HeaderReader, new_request_id, request_id_of
+from orchestration.gateway.openapi.config import JsonObject
+from orchestration.gateway.openapi.document import build_document
+from orchestration.gateway.openapi.serving import DocumentServer
+from orchestration.gateway.openapi.serving import Handler as PlainHandler
 from orchestration.gateway.pathvars import split_path
 from orchestration.gateway.routes import Route, RouteTable, compile_routes
 from orchestration.gateway.routing import ANY_METHOD, RouteTree
@@ -29,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
+_COMMON_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _ASTERISK: Final = "*"
 """The target of OPTIONS for the server as a whole."""
 
@@ -89,6 +94,10 @@ class Gateway:
             for route in self._started().routes
         ]
 
+    def document(self) -> JsonObject:
+        """The OpenAPI 3.1 document of the routes."""
+        return build_document(self._started().routes, self._upstream.descriptors(), self._config)
+
     def serves(self, method: str, path: str) -> bool:
         """Whether a route answers this."""
         _, segments, verb = _split(path)
@@ -101,7 +110,14 @@ class Gateway:
         another runner must have ``handler_cancellation=True``: otherwise an RPC goes on when its client has gone.
         Streams are ended when the application shuts down, and the upstream is closed when it is cleaned up.
         """
-        self._started()
+        table = self._started()
+        if self._config.openapi.enabled:
+            server = DocumentServer(self.document, self._config, HeaderReader(self._config).prefix_of)
+            for path, handler in server.routes().items():
+                if table.requests.find_exact("GET", path) is None:
+                    app.router.add_route("*", path, self._plain(handler))
+                else:
+                    log.warning("%s is a path of the service: the API's own document is not served there", path)
         app.router.register_resource(_Everything(self._handle, self._expect))
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
@@ -134,7 +150,9 @@ class Gateway:
             request_id = request_id_of(request)
             upgrade = is_upgrade(request)
             target = _find(table.sockets if upgrade else table.requests, request, upgrade=upgrade)
-            if target is None:
+            if target is None and upgrade:  # an upgrade is a wish, which a method without streams need not heed
+                upgrade, target = False, _find(table.requests, request, upgrade=False)
+            if target is None or (self._cors.enabled and self._cors.is_preflight(request)):
                 return self._unmatched(table, request, request_id)
             if not target.route.streaming:
                 return await server.unary(request, target, request_id)
@@ -198,6 +216,23 @@ class Gateway:
         finally:
             self._streams.discard(task)
 
+    def _plain(self, handler: PlainHandler) -> PlainHandler:
+        """What answers at a path that is no RPC: GET and HEAD by the handler, the other methods as everywhere."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if request.method in ("GET", "HEAD"):
+                return self._cors.add_to(request, await handler(request))
+            assert self._server is not None
+            request_id = new_request_id()
+            allowed = {"GET", "HEAD", "OPTIONS"}
+            if request.method == "OPTIONS":
+                return web.Response(
+                    status=204, headers={REQUEST_ID: request_id, **self._cors.preflight(request, allowed)}
+                )
+            return self._server.failure(request, _wrong_method(request, allowed), request_id)
+
+        return handle
+
     def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
         """Answer OPTIONS; raise for a path or a method that has no route."""
         if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
@@ -206,9 +241,11 @@ class Gateway:
         methods = table.requests.methods(segments, verb)
         if not methods:
             _no_route(request)
+        if ANY_METHOD in methods:
+            methods = {*methods, *_COMMON_METHODS} - {ANY_METHOD}
         allowed = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set[str]())
         if request.method != "OPTIONS":
-            _wrong_method(request, allowed)
+            raise _wrong_method(request, allowed)
         headers = {REQUEST_ID: request_id, **self._cors.preflight(request, allowed)}
         return web.Response(status=204, headers=headers)
 
@@ -252,9 +289,9 @@ def _no_route(request: web.Request) -> NoReturn:
     )
 
 
-def _wrong_method(request: web.Request, allowed: set[str]) -> NoReturn:
-    known = ", ".join(sorted(allowed - {ANY_METHOD}))
-    raise RequestError(
+def _wrong_method(request: web.Request, allowed: set[str]) -> RequestError:
+    known = ", ".join(sorted(allowed))
+    return RequestError(
         405,
         grpc.StatusCode.UNIMPLEMENTED,
         "METHOD_NOT_ALLOWED",

@@ -107,7 +107,7 @@ class HeaderReader:
     def _metadata_key(self, name: str) -> str:
         """The metadata key of a header; empty for one that is not passed on. Raises `RequestError`."""
         lower = name.lower()
-        if lower in self._forwarded_names and lower not in _OWN:
+        if lower in self._forwarded_names:
             return lower
         if self._permanent and lower in _PERMANENT:
             return _PERMANENT_PREFIX + lower
@@ -127,6 +127,12 @@ class HeaderReader:
         metadata.append(("x-forwarded-for", f"{came_by}, {remote}" if came_by else remote))
         metadata.append(("x-forwarded-host", _host(request, told)))
         metadata.append(("x-forwarded-proto", _proto(request, told)))
+
+    def prefix_of(self, request: web.Request) -> str:
+        """The path that a trusted proxy has put before ours, empty without one."""
+        if not self._proxies or not self._trusts(_addresses(request.protocol.peername)[0]):
+            return ""
+        return request.headers.get("X-Forwarded-Prefix", "")
 
     def _trusts(self, remote: str) -> bool:
         try:

@@ -6,12 +6,14 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor
 
 from orchestration.gateway.duplicates import Pairs, find_duplicates
 from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.quickjson import QuickReader
 from orchestration.gateway.schema import ANY, FREE_JSON, reachable
 from orchestration.gateway.values import JsonValue
 
@@ -28,18 +30,42 @@ class JsonReader:
 
     def __init__(self, message: Descriptor | None) -> None:
         self._message = message
-        self._rivals: Final[Mapping[str, frozenset[str]]] = _rivals(message)
+
+    # What follows is made for the first text: an API may have thousands of methods, of which few are ever called.
+
+    @cached_property
+    def _quick(self) -> QuickReader | None:
+        return None if self._message is None else QuickReader(self._message)
+
+    @cached_property
+    def _rivals(self) -> Mapping[str, frozenset[str]]:
+        return _rivals(self._message)
+
+    @cached_property
+    def _reached(self) -> frozenset[str]:
+        return frozenset() if self._message is None else frozenset(each.full_name for each in reachable(self._message))
+
+    @cached_property
+    def _any(self) -> bool:
+        """Whether there may be an Any: what it holds is known by its @type alone, so that the schema has to decide."""
+        return ANY in self._reached
+
+    @cached_property
+    def _decoder(self) -> json.JSONDecoder:
         # Typed fields have their range checked by the codec; in free JSON nothing else would notice an overflow.
-        reached = set() if message is None else {each.full_name for each in reachable(message)}
-        parse_float = _finite if reached & FREE_JSON else None
-        # What an Any holds is known by its @type alone, so the schema has to decide.
-        self._any: Final = ANY in reached
-        self._decoder = json.JSONDecoder(
+        parse_float = _finite if self._reached & FREE_JSON else None
+        return json.JSONDecoder(
             object_pairs_hook=self._object, parse_constant=_refuse_constant, parse_float=parse_float
         )
 
     def read(self, data: bytes) -> JsonValue:
         """Parse a text. Raises `RequestError` with the line, the column and the byte offset, or with the JSON path."""
+        quick = self._quick
+        value = None if quick is None else quick.read(data)
+        return self._read_closely(data) if value is None else value
+
+    def _read_closely(self, data: bytes) -> JsonValue:
+        """Parse a text that may be wrong."""
         text = _decode_utf8(data)
         try:
             return self._decoder.decode(text)  # type: ignore[no-any-return]

@@ -6,15 +6,16 @@ import copy
 import json
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Final
 
 import grpc
 from google.api import httpbody_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from orchestration.gateway.codec import Codec, CodecError
+from orchestration.gateway.codec import Codec, CodecError, MessageCodec
 from orchestration.gateway.errors import RuleError, UpstreamError
-from orchestration.gateway.listing import list_shape
+from orchestration.gateway.listing import ListShape, list_shape
 from orchestration.gateway.negotiation import JSON
 from orchestration.gateway.schema import HTTP_BODY
 from orchestration.gateway.strictness import FieldFinder, holds_floats, shorten_floats
@@ -34,27 +35,42 @@ class ResponseEncoder:
     def __init__(self, message: Descriptor, response_body: str, codec: Codec) -> None:
         self._codec = codec.message(message.full_name)
         self._field = response_body
-        self._list = None if response_body else list_shape(message)
-        self._element = None if self._list is None else codec.message(self._list.element)
-        self._name = message.full_name
+        self._codecs = codec
+        self._message = message
         sent: Descriptor | None = message
         if response_body:
             field = message.fields_by_name.get(response_body)
             if field is None:
                 raise RuleError(f"response_body {response_body!r}: {message.full_name} has no such field")
             sent = None if field.is_repeated else field.message_type
-        # Of 32 bits: printed with as many digits as a double, 0.1 would be 0.10000000149011612.
-        self._floats: Final = FieldFinder(message, holds_floats)
         self.style = PLAIN
         """How answers are printed."""
-        self.as_is = not self._floats
-        """Whether the codec's text is what goes out."""
         self.is_raw: Final = sent is not None and sent.full_name == HTTP_BODY
         """Whether the answer is a google.api.HttpBody: any bytes of any type."""
         self.sent: Final = None if self.is_raw else sent
         """The message whose JSON is the answer; None for a raw answer, a list, a map or a scalar."""
-        self.cursor: Final = None if sent is None else next(_cursors(sent), None)
+
+    # What follows is made for the first answer: an API may have thousands of methods, of which few are ever called.
+
+    @cached_property
+    def as_is(self) -> bool:
+        """Whether the codec's text is what goes out."""
+        return not self._floats
+
+    @cached_property
+    def cursor(self) -> tuple[str, ...] | None:
         """Names that lead to the string in an answer that names its place in a stream."""
+        return None if self.sent is None else next(_cursors(self.sent), None)
+
+    @cached_property
+    def _floats(self) -> FieldFinder:
+        # Of 32 bits: printed with as many digits as a double, 0.1 would be 0.10000000149011612.
+        return FieldFinder(self._message, holds_floats)
+
+    @cached_property
+    def _listing(self) -> tuple[ListShape, MessageCodec] | None:
+        shape = None if self._field else list_shape(self._message)
+        return None if shape is None else (shape, self._codecs.message(shape.element))
 
     def encode(self, wire: bytes) -> str:
         """The answer as JSON. Raises `UpstreamError` (INTERNAL) for bytes that are no such message."""
@@ -105,14 +121,14 @@ class ResponseEncoder:
         if self._field or not self.as_is:
             return self.encode(wire).encode()
         try:
-            if self._list is not None and self._element is not None:
-                return self._codec.decode_list(wire, self._list, self._element)
+            if self._listing is not None:
+                return self._codec.decode_list(wire, *self._listing)
             return self._codec.decode_again(wire)
         except CodecError as error:
             raise self._malformed(error) from error
 
     def _malformed(self, error: ValueError) -> UpstreamError:
-        log.error("the upstream's answer is no %s: %s", self._name, error)
+        log.error("the upstream's answer is no %s: %s", self._message.full_name, error)
         return UpstreamError(grpc.StatusCode.INTERNAL.value[0], "The service's answer could not be read.")
 
 

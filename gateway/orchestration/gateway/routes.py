@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from google.protobuf.descriptor import MethodDescriptor
 
@@ -17,13 +18,13 @@ from orchestration.gateway.responses import CURSORS, ResponseEncoder
 from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
 from orchestration.gateway.systemparams import SystemParameters
-from orchestration.gateway.template import TemplateError, parse_template
+from orchestration.gateway.template import Template, TemplateError, parse_template
 from orchestration.gateway.upstream import Rpc, Upstream
 
 _NO_BODY = ("GET", "DELETE", "HEAD", "OPTIONS")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Route:
     """One http rule, ready to serve."""
 
@@ -38,12 +39,25 @@ class Route:
     client_streaming: bool
     resumes_at: str | None
     """The request's field that takes the cursor to go on from."""
-    request_tag: RequestTag | None = None
-    """Where If-Match goes."""
-    answer_tag: AnswerTag | None = None
-    """Where ETag comes from."""
-    next_page: NextPage | None = None
-    """How the next page is linked."""
+    template: Template
+    config: GatewayConfig
+
+    @cached_property
+    def request_tag(self) -> RequestTag | None:
+        """Where If-Match goes."""
+        return None if self.streaming else request_tag(self.method.input_type, self.rule.body, self.config.etags)
+
+    @cached_property
+    def answer_tag(self) -> AnswerTag | None:
+        """Where ETag comes from."""
+        return None if self.streaming else answer_tag(self.encoder.sent, self.config.etags)
+
+    @cached_property
+    def next_page(self) -> NextPage | None:
+        """How the next page is linked."""
+        if self.streaming or not self.config.page_links:
+            return None
+        return next_page(self.method.input_type, self.encoder.sent, self.rule, self.template)
 
 
 class RouteTable:
@@ -80,20 +94,17 @@ class RouteTable:
         streaming = method.client_streaming or method.server_streaming
         resumes_at = _cursor_field(method) if method.server_streaming else None
         route = Route(
-            method,
-            rule,
-            binder,
-            SystemParameters(method.input_type, enabled=self._config.system_parameters),
-            encoder,
-            rpc,
-            streaming,
-            method.client_streaming,
-            resumes_at,
-            None if streaming else request_tag(method.input_type, rule.body, self._config.etags),
-            None if streaming else answer_tag(encoder.sent, self._config.etags),
-            next_page(method.input_type, encoder.sent, rule, template)
-            if self._config.page_links and not streaming
-            else None,
+            method=method,
+            rule=rule,
+            binder=binder,
+            system=SystemParameters(method.input_type, enabled=self._config.system_parameters),
+            encoder=encoder,
+            rpc=rpc,
+            streaming=streaming,
+            client_streaming=method.client_streaming,
+            resumes_at=resumes_at,
+            template=template,
+            config=self._config,
         )
         other = self.requests.add(rule.http_method, template, route)
         if other is not None:

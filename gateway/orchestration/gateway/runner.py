@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, Final
 
@@ -55,6 +56,26 @@ class GatewayRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(self._gateway, made, self._limits)
+
+
+async def serve(gateway: Gateway, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Start a gateway and serve it alone, until cancelled.
+
+    Raises:
+        RuleError: For an http rule that cannot be served, naming its method.
+        UpstreamError: When the upstream's descriptors cannot be had.
+        OSError: When the address cannot be had.
+    """
+    await gateway.start()
+    app = web.Application()
+    gateway.install(app)
+    runner = GatewayRunner(app, gateway)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
 
 
 class _Server(web.Server):

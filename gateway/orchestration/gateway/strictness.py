@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -96,9 +97,13 @@ class Strictness:
 
     def __init__(self, message: Descriptor) -> None:
         self._suspects = FieldFinder(message, lambda field: _type(field) == _FIELD_MASK or _has_numbers_for_keys(field))
-        self._floats = FieldFinder(message, holds_floats)
+        self._message = message
         self.needed: Final = bool(self._suspects)
         """Whether `violations` can find anything at all."""
+
+    @cached_property
+    def _floats(self) -> FieldFinder:
+        return FieldFinder(self._message, holds_floats)
 
     def violations(self, value: JsonValue) -> list[Violation]:
         """What the runtime takes and must not."""
@@ -153,6 +158,7 @@ def _has_numbers_for_keys(field: FieldDescriptor) -> bool:
 
 
 def holds_floats(field: FieldDescriptor) -> bool:
+    """Whether the values of a field are floats of 32 bits."""
     if is_map(field):
         assert field.message_type is not None
         field = field.message_type.fields_by_name["value"]

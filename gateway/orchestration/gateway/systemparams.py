@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -66,9 +67,14 @@ class SystemParameters:
     """Takes the system parameters out of the queries of one request message."""
 
     def __init__(self, message: Descriptor, *, enabled: bool) -> None:
-        self._readers: Final = {
-            name: reader for name, reader in _READERS.items() if enabled and find_field(message, name) is None
-        }
+        self._message = message
+        self._enabled = enabled
+
+    @cached_property
+    def _readers(self) -> dict[str, _Reader]:
+        if not self._enabled:
+            return {}
+        return {name: reader for name, reader in _READERS.items() if find_field(self._message, name) is None}
 
     def take(self, query: str) -> tuple[str, Style]:
         """The query without them, and what they ask for. Raises `RequestError` for a value that is not served."""

@@ -18,6 +18,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LITERAL: Final = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^%/:{}*?#\s\x00-\x1f])+")
 _VARIABLE_LITERAL: Final = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^%/:{}*?#=\s\x00-\x1f])+")
 
+_SYNTAX: Final = re.compile(r"[%/:{}*?#=\s\x00-\x1f\udc80-\udcff]")
+
 
 class Wildcard(Enum):
     """What stands for any segment."""
@@ -76,6 +78,33 @@ class TemplateError(ValueError):
 def parse_template(text: str) -> Template:
     """Parse a template. Raises `TemplateError`."""
     return _Parser(text).parse()
+
+
+def print_template(template: Template) -> str:
+    """The template in its shortest spelling: it is parsed as the same segments, variables and verb."""
+    opening = {variable.start: variable for variable in template.variables}
+    parts: list[str] = []
+    at = 0
+    while at < len(template.segments):
+        variable = opening.get(at)
+        end = at + 1 if variable is None else variable.end
+        text = "/".join(map(_print_segment, template.segments[at:end]))
+        if variable is None:
+            parts.append(text)
+        else:
+            parts.append(f"{{{variable.name}}}" if text == "*" else f"{{{variable.name}={text}}}")
+        at = end
+    verb = f":{_print_segment(template.verb)}" if template.verb else ""
+    return "/" + "/".join(parts) + verb
+
+
+def _print_segment(segment: Segment) -> str:
+    if isinstance(segment, Wildcard):
+        return segment.value
+    # What must be encoded for the grammar, not for HTTP: a template may hold any letter.
+    return _SYNTAX.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found.group().encode(errors="surrogateescape")), segment
+    )
 
 
 class _Parser:

@@ -8,6 +8,8 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from orchestration.gateway.values import JsonValue
+
 ReadString = Callable[[bytes], str]
 
 _VARINT: Final = 0
@@ -25,13 +27,14 @@ def string_field(message: Descriptor | None, name: str) -> FieldDescriptor | Non
 
 
 def string_reader(field: FieldDescriptor) -> ReadString:
-    """Makes a function that gives a field's value from its message's compact JSON; empty where it is not set."""
+    """Makes a function that gives a field's value from its message's JSON; empty where it is not set."""
     return _last_key(field.name) if _comes_last(field) else _top_key(field.name)
 
 
 def _top_key(name: str) -> ReadString:
     def read(body: bytes) -> str:
-        value = json.loads(body).get(name)
+        message: JsonValue = json.loads(body)
+        value = message.get(name) if isinstance(message, dict) else None
         return value if isinstance(value, str) else ""
 
     return read
@@ -40,15 +43,16 @@ def _top_key(name: str) -> ReadString:
 def _last_key(name: str) -> ReadString:
     # Within a JSON string every quote is escaped, so that the mark cannot be part of a value.
     mark = f'"{name}":"'.encode()
+    read_slowly = _top_key(name)
 
     def read(body: bytes) -> str:
         at = body.rfind(mark)
-        if at < 0:
-            return ""
+        if at < 0:  # the JSON is indented
+            return read_slowly(body)
         start = at + len(mark)
         value = body[start : body.find(b'"', start)]
         # An escaped quote ends the value too early: it is then read as JSON is.
-        return _top_key(name)(body) if b"\\" in value else value.decode()
+        return read_slowly(body) if b"\\" in value else value.decode()
 
     return read
 
@@ -57,7 +61,9 @@ def _comes_last(field: FieldDescriptor) -> bool:
     """Whether the field is always printed, and no key of its name can be printed after it."""
     if field.has_presence:
         return False
-    others = [other for other in field.containing_type.fields if other is not field]
+    message = field.containing_type
+    assert message is not None
+    others = [other for other in message.fields if other is not field]
     return not any(
         (other.number > field.number or other.index > field.index) and _may_hold(other, field.name, set())
         for other in others

@@ -21,6 +21,7 @@ from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
+from orchestration.service.openapi import openapi_config
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.interceptors import Limits, build_interceptors
@@ -145,7 +146,7 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     )
     shutdown = ShutdownStage()
     interceptors = build_interceptors(limits, parts.metrics, shutdown)
-    http = HttpServer(settings)
+    http = HttpServer(settings, openapi_config(parts.providers.names))
     registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")
     grpc_server = GrpcServer(registrars, interceptors, max_message_bytes=settings.max_message_bytes)
     address = parse_address(settings.grpc_listen)

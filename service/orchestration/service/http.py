@@ -9,7 +9,15 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, GatewayRunner, InProcessUpstream, Upstream
+from orchestration.gateway import (
+    ChannelUpstream,
+    Gateway,
+    GatewayConfig,
+    GatewayRunner,
+    InProcessUpstream,
+    OpenApiConfig,
+    Upstream,
+)
 from orchestration.service.address import Address, parse_address
 from orchestration.service.errors import StartError
 from orchestration.service.readiness import Readiness
@@ -23,8 +31,9 @@ log = structlog.get_logger(__name__)
 class HttpServer:
     """REST on one address."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, openapi: OpenApiConfig) -> None:
         self._settings = settings
+        self._openapi = openapi
         self._runner: web.AppRunner | None = None
         self.address = settings.http_listen
         """Where it listens, as ``host:port``; the real port once it was started."""
@@ -54,6 +63,7 @@ class HttpServer:
             error_domain=DOMAIN,
             cors_origins=self._settings.cors_origins,
             trusted_proxies=self._settings.trusted_proxies,
+            openapi=self._openapi,
             response_metadata=(),  # there is none but the request id, which has a header of its own
         )
 

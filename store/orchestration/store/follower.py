@@ -136,7 +136,8 @@ class Follower:
             return True
         # Asked of the driver itself, which is one step of its thread; a transaction around it would be five.
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
+        rows: list[tuple[int]] = await driver.execute_fetchall("PRAGMA data_version")
+        version = rows[0][0]
         changed, self._version = version != self._version, version
         return changed
 

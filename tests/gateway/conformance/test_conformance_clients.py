@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from google.api_core import rest_helpers
-from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf import json_format
 
 from orchestration.gateway import GatewayConfig
-from orchestration.gateway.schema import rules_of
-from tests.support.echoing import Echo, echoing, make_pool
+from tests.support.compliance import SERVICE, call_as_client, compliance_message, compliance_pool
+from tests.support.echoing import Echo, echoing
 from tests.support.transcoding_client import Answer, Running
-from tests.support.transcoding_service import TESTDATA
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SERVICE: Final = "compliancetest.Repeats"
-
-
-@functools.cache
-def pool() -> DescriptorPool:
-    return make_pool(("compliance.proto", (TESTDATA / "compliance.proto").read_text()))
-
 
 def repeated(info: dict[str, Any] | None = None, **fields: Any) -> Any:
-    made = message_factory.GetMessageClass(pool().FindMessageTypeByName("compliancetest.Repeated"))()
+    made = compliance_message("Repeated")()
     return json_format.ParseDict({**fields, "info": info} if info is not None else fields, made)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[tuple[Running, Echo]]:
-    async with echoing(pool(), [SERVICE]) as running:
+    async with echoing(compliance_pool(), [SERVICE]) as running:
         yield running
-
-
-def http_options(method: str) -> list[dict[str, str]]:
-    """The rules of a method, as generated clients have them."""
-    found = pool().FindServiceByName(SERVICE).methods_by_name[method]
-    return [
-        {"method": rule.http_method.lower(), "uri": rule.path, **({"body": rule.body} if rule.body else {})}
-        for rule in rules_of(found)
-    ]
-
-
-async def call(service: tuple[Running, Echo], method: str, request: Any, *, numeric: bool = True) -> tuple[Answer, Any]:
-    """Send a request as a generated client does. Gives the answer, and what the service got."""
-    running, echo = service
-    made, body, query = rest_helpers.transcode_request(http_options(method), request, rest_numeric_enums=numeric)
-    pairs = rest_helpers.flatten_query_params(query, strict=True)
-    target = made["uri"] + ("?" + urllib.parse.urlencode(pairs) if pairs else "")
-    answer = await running.send(made["method"].upper(), target, body=None if body is None else body.encode())
-    assert answer.status == 200, (target, answer.body)
-    return answer, echo.last()
 
 
 TEXTS: Final = {
@@ -118,7 +86,7 @@ async def test_message_comes_back(
     service: tuple[Running, Echo], method: str, info: dict[str, Any], *, numeric: bool
 ) -> None:
     sent = repeated(info, name="n", f_int32=-1, f_int64="7", f_double=0.25, p_int32=0, verify=True)
-    answer, got = await call(service, method, sent, numeric=numeric)
+    answer, got = await call_as_client(service, method, sent, numeric=numeric)
     if method == "RepeatQuery":
         # A query says nothing of messages that are there and hold nothing.
         for each in (sent, got):
@@ -131,7 +99,7 @@ async def test_message_comes_back(
 async def test_text_in_a_path_comes_back(service: tuple[Running, Echo], text: str) -> None:
     info = {"f_string": text, "f_int32": -5, "f_double": -1e-7, "f_bool": True, "f_kingdom": "ANIMALS"}
     sent = repeated(info, name="é&=+")
-    answer, got = await call(service, "RepeatSimplePath", sent)
+    answer, got = await call_as_client(service, "RepeatSimplePath", sent)
     assert_same(answer, got, sent)
 
 
@@ -145,25 +113,25 @@ async def test_number_in_a_path_comes_back(service: tuple[Running, Echo], double
         answer = await running.get(f"/v1beta1/repeat/x/1/{double}/true/ARCHAEA:simplepath")
         assert_same(answer, echo.last(), sent)
     else:
-        assert_same(*await call(service, "RepeatSimplePath", sent), sent)
+        assert_same(*await call_as_client(service, "RepeatSimplePath", sent), sent)
 
 
 @pytest.mark.parametrize("text", ["first/hello", "first/Hello+:?#[]@!$&'()*,;=", "first/é 日本"])
 async def test_resource_in_a_path_comes_back(service: tuple[Running, Echo], text: str) -> None:
     sent = repeated({"f_string": text, "f_child": {"f_string": text.replace("first", "second")}, "f_bool": True})
     for method in ("RepeatPathResource", "RepeatPathTrailingResource"):
-        assert_same(*await call(service, method, sent), sent)
+        assert_same(*await call_as_client(service, method, sent), sent)
     other = repeated({"f_string": "second/zzz", "f_child": {"f_string": "first/x"}, "f_bool": True})
-    assert_same(*await call(service, "RepeatPathResource", other), other)
+    assert_same(*await call_as_client(service, "RepeatPathResource", other), other)
     deep = repeated({"f_string": text, "f_child": {"f_string": "second/a/b:c/d"}})
-    assert_same(*await call(service, "RepeatPathTrailingResource", deep), deep)
+    assert_same(*await call_as_client(service, "RepeatPathTrailingResource", deep), deep)
 
 
 async def test_enums_come_as_numbers_where_asked_for(service: tuple[Running, Echo]) -> None:
     sent = repeated({"f_kingdom": "ANIMALS", "r_kingdom": ["ARCHAEA", "BACTERIA"]})
-    answer, _ = await call(service, "RepeatBody", sent, numeric=True)
+    answer, _ = await call_as_client(service, "RepeatBody", sent, numeric=True)
     assert (answer.json["info"]["f_kingdom"], answer.json["info"]["r_kingdom"]) == (7, [1, 2])
-    answer, _ = await call(service, "RepeatBody", sent, numeric=False)
+    answer, _ = await call_as_client(service, "RepeatBody", sent, numeric=False)
     assert (answer.json["info"]["f_kingdom"], answer.json["info"]["r_kingdom"]) == ("ANIMALS", ["ARCHAEA", "BACTERIA"])
 
 
@@ -232,7 +200,7 @@ async def test_system_parameter_that_is_not_served_is_refused(
 
 
 async def test_system_parameters_can_be_switched_off() -> None:
-    async with echoing(pool(), [SERVICE], GatewayConfig(system_parameters=False)) as (running, _):
+    async with echoing(compliance_pool(), [SERVICE], GatewayConfig(system_parameters=False)) as (running, _):
         answer = await running.get("/v1beta1/repeat:query?$alt=json;enum-encoding=int")
         assert answer.violations.keys() == {"$alt"}
 

@@ -105,6 +105,6 @@ async def test_upstream_gets_the_same_message(pair: Pair, request_: Request) -> 
         assert ours != theirs, f"Envoy deviates no longer ({reason}): {ours}"
 
 
-def test_deviations_are_of_requests_that_are_made() -> None:
+async def test_deviations_are_of_requests_that_are_made() -> None:
     assert DEVIATIONS.keys() <= {request.id for request in REQUESTS}
     assert all(DEVIATIONS.values())

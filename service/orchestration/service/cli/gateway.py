@@ -37,6 +37,10 @@ def gateway(
     max_timeout: options.MaxTimeout = 0.0,
     ignore_query: options.IgnoreQuery = None,
     ignore_unknown_json: options.IgnoreUnknownJson = False,
+    map_query: options.MapQuery = False,
+    lax_bools: options.LaxBools = False,
+    keep_plus: options.KeepPlus = False,
+    system_parameters: options.SystemParameters = True,
     max_query_parameters: options.MaxQueryParameters = 1000,
     error_format: options.ErrorFormats = options.ErrorFormat.envelope,
     error_domain: options.ErrorDomain = "gateway",
@@ -56,6 +60,9 @@ def gateway(
     compress_min_bytes: options.CompressMinBytes = 4096,
     keepalive: options.Keepalive = 15.0,
     stream_start: options.StreamStart = 1.0,
+    openapi: options.OpenApi = True,
+    api_title: options.ApiTitle = "",
+    api_version: options.ApiVersion = "0",
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the annotated methods of any gRPC server as REST, from its reflection or a descriptor set."""
@@ -98,13 +105,14 @@ def _listening(given: dict[str, Any]) -> Listening:
 
 def read_config(given: dict[str, Any]) -> GatewayConfig:
     """The transcoder's settings from the options. Raises `CliError` naming the setting that is wrong."""
-    from orchestration.gateway import GatewayConfig
+    from orchestration.gateway import GatewayConfig, OpenApiConfig
 
     ignored = given["ignore_query"] or ()
     shown = given["response_metadata"]
     same = (
         *("max_body_bytes", "max_query_parameters", "error_domain", "allow_get_body", "cors_credentials"),
         *("permanent_headers", "metadata_status", "body_etags", "page_links"),
+        *("map_query", "lax_bools", "keep_plus", "system_parameters"),
     )
     try:
         return GatewayConfig(
@@ -125,6 +133,7 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
             compress_min_bytes=given["compress_min_bytes"] or None,
             keepalive_s=given["keepalive"],
             stream_start_s=given["stream_start"],
+            openapi=OpenApiConfig(enabled=given["openapi"], title=given["api_title"], version=given["api_version"]),
         )
     except ValueError as error:
         raise CliError(f"the command line is wrong: {error}", ExitCode.USAGE) from error
