@@ -33,13 +33,15 @@ async def call(served: Running, case: Case) -> dict[str, object]:
             await socket.send_str(json.dumps({"text": text}))
         await socket.send_str("")
         frames: list[Any] = []
+        reason: object = None
         async with asyncio.timeout(20):
             while len(frames) != case.leaves:
                 frame = await socket.receive()
                 if not isinstance(frame.data, str):
+                    reason = frame.extra
                     break
                 frames.append(json.loads(frame.data))
-        return {"frames": frames, "code": socket.close_code, "reason": frame.extra}
+        return {"frames": frames, "code": socket.close_code, "reason": reason}
 
 
 async def outcome(case: Case, transport: Transport, *interceptors: grpc.aio.ServerInterceptor) -> dict[str, object]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -67,6 +68,10 @@ def error_of(call: Callable[[], object]) -> str:
     except Exception as error:
         return type(error).__name__
     return "none"
+
+
+def _over(note: Note, _: object) -> None:
+    note("over")
 
 
 @case("Get")
@@ -310,8 +315,14 @@ def reads_of_a_unary_call(note: Note) -> Handler:
 @case("Get")
 def callback_that_raises(note: Note) -> Handler:
     async def handle(request: Any, context: Any) -> Any:
-        context.add_done_callback(lambda done: note(done.done()))
-        context.add_done_callback(lambda done: done.no_such)
+        def over(done: Any) -> None:
+            note(done.done())
+
+        def fail(done: Any) -> None:
+            raise ValueError("secret")
+
+        context.add_done_callback(over)
+        context.add_done_callback(fail)
         return request
 
     return handle
@@ -527,7 +538,7 @@ def stream_does_not_heed_its_deadline(note: Note) -> Handler:
 @case("Count", leaves=2)
 def cleans_up_slowly(note: Note) -> Handler:
     async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
-        context.add_done_callback(lambda _: note("over"))
+        context.add_done_callback(partial(_over, note))
         try:
             yield tick(1)
             yield tick(2)
@@ -682,7 +693,7 @@ def thread_talks(note: Note) -> Handler:
 @case("Chat", leaves=1)
 def talk_that_is_left(note: Note) -> Handler:
     async def handle(requests: Any, context: Any) -> AsyncIterator[Any]:
-        context.add_done_callback(lambda _: note("over"))
+        context.add_done_callback(partial(_over, note))
         try:
             yield text_of("x")
             await asyncio.sleep(60)

@@ -80,7 +80,7 @@ class InProcessRpc:
         """Call a method without streams, in the caller's own task."""
         if call.timeout is None:
             return await self._unary(request, call, None)
-        scope = asyncio.timeout(call.timeout)
+        scope, response = asyncio.timeout(call.timeout), b""
         try:
             async with scope:
                 response = await self._unary(request, call, scope.when())

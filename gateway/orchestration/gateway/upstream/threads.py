@@ -41,7 +41,11 @@ class ThreadContext:
         """Call this, without arguments, when the call is over. Gives False, and does not, when it is over already."""
         if self._context.done():
             return False
-        self._context.add_done_callback(lambda _: callback())
+
+        def call_it(_: object) -> None:
+            callback()
+
+        self._context.add_done_callback(call_it)
         return True
 
     def is_active(self) -> bool:
