@@ -30,6 +30,7 @@ Fits = Callable[[Descriptor, JsonValue], bool]
 _MOST = 20
 _SHOWN = 60
 _SAID = 200
+_NAME = 200
 _DEPTH = 100
 """Most levels of messages, as protobuf's own limit of nesting is."""
 _BUDGET = 50_000
@@ -55,7 +56,18 @@ def find_violations(message: Descriptor, value: JsonValue, fits: Fits, said: str
 
 def join(path: str, name: str) -> str:
     """The JSON path of a member."""
+    name = _cut(name)
     return f"{path}.{name}" if path else name
+
+
+def entry(path: str, key: str) -> str:
+    """The JSON path of an entry of a map."""
+    return f"{path}[{json.dumps(_cut(key))}]"
+
+
+def _cut(name: str) -> str:
+    """Callers choose names, and these come back in answers and logs."""
+    return name if len(name) <= _NAME else name[:_NAME] + "..."
 
 
 def shown(value: JsonValue) -> str:
@@ -99,7 +111,7 @@ class _Walk:
                 yield Violation(path, f"expected JSON object, got {shown(value)}")
                 return
             for key, each in value.items():
-                yield from self._entry(field, key, each, f"{path}[{json.dumps(key)}]", depth)
+                yield from self._entry(field, key, each, entry(path, key), depth)
         elif field.is_repeated:
             if not isinstance(value, list):
                 yield Violation(path, f"expected JSON array of {describe_type(field)}, got {shown(value)}")

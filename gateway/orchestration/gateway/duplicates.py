@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from orchestration.gateway.diagnosis import join
+from orchestration.gateway.diagnosis import entry, join
 from orchestration.gateway.errors import Violation
 from orchestration.gateway.schema import ANY, find_field, has_own_json, is_map
 
@@ -84,5 +83,5 @@ def _in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Viol
     element = field.message_type.fields_by_name["value"]
     found = find_duplicates(None, Pairs((key, None) for key, _ in value), path)
     for key, each in value:
-        found.extend(_in_field(element, each, f"{path}[{json.dumps(key)}]"))
+        found.extend(_in_field(element, each, entry(path, key)))
     return found
