@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor
 
+from orchestration.gateway.diagnosis import join
 from orchestration.gateway.duplicates import Pairs, find_duplicates
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.quickjson import QuickReader
@@ -135,19 +136,19 @@ def _finite(text: str) -> float:
 
 
 def _check_depth(value: Any, counts: Callable[[Any], bool], most: int, what: str) -> None:
-    """Raises `RequestError` where too many objects that count are within each other."""
-    waiting = [(value, 0)]
+    """Raises `RequestError` where too many objects that count are within each other, naming the field they begin in."""
+    waiting: list[tuple[Any, int, str]] = [(value, 0, "")]
     while waiting:
-        each, depth = waiting.pop()
+        each, depth, field = waiting.pop()
         if isinstance(each, (Pairs, dict)):
             pairs: list[tuple[str, Any]] = each if isinstance(each, Pairs) else list(each.items())
             depth += counts(each)
-            waiting.extend((below, depth) for _, below in pairs)
+            waiting.extend((below, depth, field or join("", name)) for name, below in pairs)
         elif isinstance(each, list):
             items: list[Any] = each
-            waiting.extend((below, depth) for below in items)
+            waiting.extend((below, depth, field) for below in items)
         if depth > most:
-            raise invalid("JSON_TOO_DEEP", [Violation("", f"more than {most} {what} are nested")])
+            raise invalid("JSON_TOO_DEEP", [Violation(field, f"more than {most} {what} are nested")])
 
 
 def _is_any(pairs: Any) -> bool:

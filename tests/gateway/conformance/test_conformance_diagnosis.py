@@ -144,6 +144,29 @@ async def test_number_too_large_for_free_json_is_refused(served: Running) -> Non
         assert (answer.status, answer.reason) == (400, "JSON_INVALID"), answer.body
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"\\ud804":1}', "\\ud804"),
+        (b'{"a_sub":{"\\ud804":1}}', "a_sub.\\ud804"),
+        (b'{"\\ud804":1,"\\ud804":2}', "\\ud804"),
+        (b'{"mk_string":{"\\ud804":"x"}}', 'mk_string["\\\\ud804"]'),
+        (b'{"mk_int32":{"\\ud804":"x"}}', 'mk_int32["\\\\ud804"]'),
+        (b'{"t_struct":{"\\ud804":1}}', "t_struct"),
+        (b'{"t_any":{"@type":"x/\\ud804"}}', "t_any"),
+        (b'{"t_any":{"\\ud804":1}}', "t_any"),
+        (b'{"t_any":{"@type":"x/gatewaytest.Sub","\\ud804":1}}', "t_any.\\ud804"),
+        (b'{"t_mask":"\\ud804"}', "t_mask"),
+        (b'{"a_color":"\\ud804"}', "a_color"),
+        (b'{"t_timestamp":"\\ud804"}', "t_timestamp"),
+    ],
+)
+async def test_half_a_character_is_refused(served: Running, body: bytes, field: str) -> None:
+    answer = await served.send("POST", "/v1/everything", body=body)
+    assert answer.status == 400, answer.body
+    assert list(answer.violations) == [field]
+
+
 def nested(opening: bytes, closing: bytes, depth: int, inner: bytes = b"{}") -> bytes:
     return opening * depth + inner + closing * depth
 
