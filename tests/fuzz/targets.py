@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
@@ -146,7 +146,7 @@ _NOT_SENT: Final = dict.fromkeys((*range(33), 127, ord("#")))
 
 
 @contextmanager
-def service() -> Iterator[Service]:
+def service() -> Generator[Service, None, None]:
     """The service, in this process."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

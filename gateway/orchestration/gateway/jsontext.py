@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from google.protobuf.descriptor import Descriptor
 
@@ -141,14 +141,21 @@ def _check_depth(value: Any, counts: Callable[[Any], bool], most: int, what: str
     while waiting:
         each, depth, field = waiting.pop()
         if isinstance(each, (Pairs, dict)):
-            pairs: list[tuple[str, Any]] = each if isinstance(each, Pairs) else list(each.items())
+            pairs = _pairs(each)
             depth += counts(each)
             waiting.extend((below, depth, field or join("", name)) for name, below in pairs)
-        elif isinstance(each, list):
-            items: list[Any] = each
-            waiting.extend((below, depth, field) for below in items)
+        elif _is_array(each):
+            waiting.extend((below, depth, field) for below in each)
         if depth > most:
             raise invalid("JSON_TOO_DEEP", [Violation(field, f"more than {most} {what} are nested")])
+
+
+def _pairs(each: Any) -> list[tuple[str, Any]]:
+    return each if isinstance(each, Pairs) else list(each.items())
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _is_any(pairs: Any) -> bool:
