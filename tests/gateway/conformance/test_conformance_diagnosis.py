@@ -199,6 +199,14 @@ async def test_depth_ends_in_an_answer(served: Running, kind: str, depth: int) -
     assert time.process_time() - began < 2.0
 
 
+@pytest.mark.parametrize(("depth", "status"), [(30, 200), (40, 400)])
+async def test_anys_within_each_other_are_few(served: Running, depth: int, status: int) -> None:
+    """Each is unpacked and packed again with all that is in it."""
+    answer = await served.send("POST", "/v1/everything", body=nested(DEEP["anys"], depth))
+    assert answer.status == status
+    assert status == 200 or answer.violations == {"t_any": "more than 32 objects with @type are nested"}
+
+
 LARGE: Final = {
     "numbers": b'{"r_int32":[' + b"1," * 300_000 + b'"x"]}',
     "messages": b'{"r_sub":[' + b"{}," * 100_000 + b"1]}",
