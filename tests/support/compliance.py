@@ -15,6 +15,7 @@ from tests.support.echoing import Echo, make_pool
 from tests.support.transcoding_client import Answer, Running
 from tests.support.transcoding_service import TESTDATA
 
+_helpers: Final[Any] = rest_helpers  # it has few types
 SERVICE: Final = "compliancetest.Repeats"
 
 
@@ -45,7 +46,7 @@ async def call_as_client(
     """Send a request. Gives the answer, and what the service got. Raises ValueError for one that has no URL."""
     running, echo = service
     made, body, query = rest_helpers.transcode_request(http_options(method), request, rest_numeric_enums=numeric)
-    pairs = rest_helpers.flatten_query_params(query, strict=True)
+    pairs = _helpers.flatten_query_params(query, strict=True)
     target = made["uri"] + ("?" + urllib.parse.urlencode(pairs) if pairs else "")
     answer = await running.send(made["method"].upper(), target, body=None if body is None else body.encode())
     assert answer.status == 200, (target, answer.body)

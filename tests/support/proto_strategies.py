@@ -133,38 +133,38 @@ def _fill(draw: st.DrawFn, made: Any, field: FieldDescriptor, depth: int) -> Non
 
 
 def _timestamps(descriptor: Descriptor) -> st.SearchStrategy[Any]:
-    made = message_factory.GetMessageClass(descriptor)
-    return st.builds(
-        lambda seconds, nanos: made(seconds=seconds, nanos=nanos),
-        _integers(-62_135_596_800, 253_402_300_799),
-        _integers(0, 10**9 - 1),
-    )
+    made: Any = message_factory.GetMessageClass(descriptor)
+
+    def make(seconds: int, nanos: int) -> Any:
+        return made(seconds=seconds, nanos=nanos)
+
+    return st.builds(make, _integers(-62_135_596_800, 253_402_300_799), _integers(0, 10**9 - 1))
 
 
 def _durations(descriptor: Descriptor) -> st.SearchStrategy[Any]:
-    made = message_factory.GetMessageClass(descriptor)
-    return st.builds(
-        lambda seconds, nanos: made(seconds=seconds, nanos=-nanos if seconds < 0 else nanos),
-        _integers(-315_576_000_000, 315_576_000_000),
-        _integers(0, 10**9 - 1),
-    )
+    made: Any = message_factory.GetMessageClass(descriptor)
+
+    def make(seconds: int, nanos: int) -> Any:
+        return made(seconds=seconds, nanos=-nanos if seconds < 0 else nanos)
+
+    return st.builds(make, _integers(-315_576_000_000, 315_576_000_000), _integers(0, 10**9 - 1))
 
 
 def _masks(descriptor: Descriptor) -> st.SearchStrategy[Any]:
-    made = message_factory.GetMessageClass(descriptor)
+    made: Any = message_factory.GetMessageClass(descriptor)
     return _PATHS.map(lambda paths: made(paths=paths))
 
 
 def _free(values: st.SearchStrategy[Any]) -> Callable[[Descriptor], st.SearchStrategy[Any]]:
     def make(descriptor: Descriptor) -> st.SearchStrategy[Any]:
-        made = message_factory.GetMessageClass(descriptor)
+        made: Any = message_factory.GetMessageClass(descriptor)
         return values.map(lambda value: json_format.ParseDict(value, made()))
 
     return make
 
 
 def _anys(descriptor: Descriptor) -> st.SearchStrategy[Any]:
-    made = message_factory.GetMessageClass(descriptor)
+    made: Any = message_factory.GetMessageClass(descriptor)
 
     def pack(inner: Any) -> Any:
         packed = made()
@@ -172,8 +172,8 @@ def _anys(descriptor: Descriptor) -> st.SearchStrategy[Any]:
         return packed
 
     pool = descriptor.file.pool
-    inner = ("gatewaytest.Sub", "google.protobuf.Timestamp")
-    return st.just(made()) | st.one_of(messages(pool.FindMessageTypeByName(name)) for name in inner).map(pack)
+    sub, timestamp = map(pool.FindMessageTypeByName, ("gatewaytest.Sub", "google.protobuf.Timestamp"))
+    return st.just(made()) | (messages(sub) | messages(timestamp)).map(pack)
 
 
 _SPECIAL: Final[dict[str, Callable[[Descriptor], st.SearchStrategy[Any]]]] = {

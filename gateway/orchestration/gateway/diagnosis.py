@@ -18,9 +18,11 @@ from orchestration.gateway.schema import (
     describe_range,
     describe_type,
     find_field,
+    find_type,
     has_own_json,
     integer_range,
     is_map,
+    is_text,
 )
 from orchestration.gateway.values import JsonValue, url_converter
 
@@ -29,7 +31,7 @@ Fits = Callable[[Descriptor, JsonValue], bool]
 
 _MOST = 20
 _SHOWN = 60
-_SAID = 200
+_NAME = 200
 _DEPTH = 100
 """Most levels of messages, as protobuf's own limit of nesting is."""
 _BUDGET = 50_000
@@ -50,12 +52,24 @@ def find_violations(message: Descriptor, value: JsonValue, fits: Fits, said: str
                 break
     except (_SpentError, RecursionError):
         pass
-    return found or [Violation("", f"is no valid {message.full_name}: {said[:_SAID]}")]
+    return found or [Violation("", f"is no valid {message.full_name}: {_cut(said)}")]
 
 
 def join(path: str, name: str) -> str:
     """The JSON path of a member."""
+    name = _cut(name)
     return f"{path}.{name}" if path else name
+
+
+def entry(path: str, key: str) -> str:
+    """The JSON path of an entry of a map."""
+    return f"{path}[{json.dumps(_cut(key))}]"
+
+
+def _cut(name: str) -> str:
+    """Callers choose names, and these come back in answers and logs."""
+    name = name if len(name) <= _NAME else name[:_NAME] + "..."
+    return name.encode(errors="backslashreplace").decode()
 
 
 def shown(value: JsonValue) -> str:
@@ -99,7 +113,7 @@ class _Walk:
                 yield Violation(path, f"expected JSON object, got {shown(value)}")
                 return
             for key, each in value.items():
-                yield from self._entry(field, key, each, f"{path}[{json.dumps(key)}]", depth)
+                yield from self._entry(field, key, each, entry(path, key), depth)
         elif field.is_repeated:
             if not isinstance(value, list):
                 yield Violation(path, f"expected JSON array of {describe_type(field)}, got {shown(value)}")
@@ -159,7 +173,7 @@ class _Walk:
 
     def _any(self, message: Descriptor, value: dict[str, JsonValue], path: str) -> Iterator[Violation]:
         type_url = value.get("@type")
-        inner = None if not isinstance(type_url, str) else _type_of(message, type_url)
+        inner = None if not isinstance(type_url, str) else find_type(message, type_url)
         if inner is None:
             yield Violation(path, f"expected JSON object with a known @type, got {shown(type_url)}")
             return
@@ -168,13 +182,6 @@ class _Walk:
             yield from self.message(inner, rest.get("value"), join(path, "value"), 0)
         else:
             yield from self.message(inner, rest, path, 1)
-
-
-def _type_of(message: Descriptor, type_url: str) -> Descriptor | None:
-    try:
-        return message.file.pool.FindMessageTypeByName(type_url.rpartition("/")[2])
-    except KeyError:
-        return None
 
 
 def _some_value(field: FieldDescriptor) -> JsonValue:
@@ -237,28 +244,20 @@ def _in_free_json(message: Descriptor, value: JsonValue, path: str) -> Iterator[
     while waiting:
         at, each = waiting.pop()
         if isinstance(each, dict):
-            waiting.extend((join(at, key), item) for key, item in each.items() if _is_text(key))
-            bad = next((key for key in each if not _is_text(key)), None)
+            waiting.extend((join(at, key), item) for key, item in each.items() if is_text(key))
+            bad = next((key for key in each if not is_text(key)), None)
             if bad is not None:
                 yield Violation(at, f"expected string as a key, got {shown(bad)}")
                 return
         elif isinstance(each, list):
             waiting.extend((f"{at}[{index}]", item) for index, item in enumerate(each))
-        elif isinstance(each, str) and not _is_text(each):
+        elif isinstance(each, str) and not is_text(each):
             yield Violation(at, f"expected string, got {shown(each)}")
             return
         elif isinstance(each, (int, float)) and not _is_double(each):
             yield Violation(at, f"expected double, got {shown(each)}")
             return
     yield Violation(path, "is nested too deeply")
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_double(value: float) -> bool:

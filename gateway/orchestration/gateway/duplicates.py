@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from orchestration.gateway.diagnosis import join
+from orchestration.gateway.diagnosis import entry, join
 from orchestration.gateway.errors import Violation
-from orchestration.gateway.schema import ANY, find_field, has_own_json, is_map
+from orchestration.gateway.schema import ANY, find_field, find_type, has_own_json, is_map
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -35,9 +34,8 @@ def _real_type(message: Descriptor | None, pairs: Pairs) -> Descriptor | None:
     type_url = next((value for key, value in pairs if key == "@type"), None)
     if not isinstance(type_url, str):
         return None
-    try:
-        found = message.file.pool.FindMessageTypeByName(type_url.rpartition("/")[2])
-    except KeyError:
+    found = find_type(message, type_url)
+    if found is None:
         return None
     # One with a JSON form of its own stands in "value".
     return None if has_own_json(found) else found
@@ -84,5 +82,5 @@ def _in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Viol
     element = field.message_type.fields_by_name["value"]
     found = find_duplicates(None, Pairs((key, None) for key, _ in value), path)
     for key, each in value:
-        found.extend(_in_field(element, each, f"{path}[{json.dumps(key)}]"))
+        found.extend(_in_field(element, each, entry(path, key)))
     return found

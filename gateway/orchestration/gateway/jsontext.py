@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from google.protobuf.descriptor import Descriptor
 
+from orchestration.gateway.diagnosis import join
 from orchestration.gateway.duplicates import Pairs, find_duplicates
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.quickjson import QuickReader
@@ -18,6 +19,9 @@ from orchestration.gateway.schema import ANY, FREE_JSON, reachable
 from orchestration.gateway.values import JsonValue
 
 _MOST_ANYS: Final = 32
+"""Most Anys within each other: each is unpacked and packed again, with all that is in it."""
+_MOST_OBJECTS: Final = 100
+"""Most objects within each other, as protobuf's own limit of nesting is. An entry of a map is a message of its own."""
 
 
 class JsonReader:
@@ -51,6 +55,11 @@ class JsonReader:
         return ANY in self._reached
 
     @cached_property
+    def _endless(self) -> bool:
+        """Whether messages can be within each other to any depth."""
+        return self._message is not None and _is_recursive(self._message)
+
+    @cached_property
     def _decoder(self) -> json.JSONDecoder:
         # Typed fields have their range checked by the codec; in free JSON nothing else would notice an overflow.
         parse_float = _finite if self._reached & FREE_JSON else None
@@ -61,14 +70,19 @@ class JsonReader:
     def read(self, data: bytes) -> JsonValue:
         """Parse a text. Raises `RequestError` with the line, the column and the byte offset, or with the JSON path."""
         quick = self._quick
-        value = None if quick is None else quick.read(data)
+        if quick is None or (self._endless and data.count(b"{") > _MOST_OBJECTS):
+            return self._read_closely(data)
+        value = quick.read(data)
         return self._read_closely(data) if value is None else value
 
     def _read_closely(self, data: bytes) -> JsonValue:
         """Parse a text that may be wrong."""
         text = _decode_utf8(data)
         try:
-            return self._decoder.decode(text)  # type: ignore[no-any-return]
+            value = self._decoder.decode(text)
+            if self._endless:
+                _check_depth(value, lambda _: True, _MOST_OBJECTS, "objects")
+            return value  # type: ignore[no-any-return]
         except _SuspicionError:
             return self._read_again(text)
         except json.JSONDecodeError as error:
@@ -92,10 +106,11 @@ class JsonReader:
         try:
             tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
             if self._any:
-                _check_depth(tree)
+                _check_depth(tree, _is_any, _MOST_ANYS, "objects with @type")
             violations = find_duplicates(self._message, tree, "")
             if violations:
                 raise invalid("DUPLICATE_FIELD", violations)
+            _check_depth(tree, lambda _: True, _MOST_OBJECTS, "objects")
             return json.loads(text, parse_constant=_refuse_constant, parse_float=self._decoder.parse_float)  # type: ignore[no-any-return]
         except json.JSONDecodeError as error:
             raise _syntax_error(text, error) from error
@@ -120,19 +135,47 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(tree: Any) -> None:
-    """Raises `RequestError` for Anys so deep within each other that unpacking and packing each takes its time."""
-    waiting = [(tree, 0)]
+def _check_depth(value: Any, counts: Callable[[Any], bool], most: int, what: str) -> None:
+    """Raises `RequestError` where too many objects that count are within each other, naming the field they begin in."""
+    waiting: list[tuple[Any, int, str]] = [(value, 0, "")]
     while waiting:
-        value, depth = waiting.pop()
-        if isinstance(value, Pairs):
-            depth += any(key == "@type" for key, _ in value)
-            waiting.extend((each, depth) for _, each in value)
-        elif isinstance(value, list):
-            items: list[Any] = value
-            waiting.extend((each, depth) for each in items)
-        if depth > _MOST_ANYS:
-            raise invalid("JSON_TOO_DEEP", [Violation("", f"more than {_MOST_ANYS} objects with @type are nested")])
+        each, depth, field = waiting.pop()
+        if isinstance(each, (Pairs, dict)):
+            pairs = _pairs(each)
+            depth += counts(each)
+            waiting.extend((below, depth, field or join("", name)) for name, below in pairs)
+        elif _is_array(each):
+            waiting.extend((below, depth, field) for below in each)
+        if depth > most:
+            raise invalid("JSON_TOO_DEEP", [Violation(field, f"more than {most} {what} are nested")])
+
+
+def _pairs(each: Any) -> list[tuple[str, Any]]:
+    return each if isinstance(each, Pairs) else list(each.items())
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_any(pairs: Any) -> bool:
+    return any(key == "@type" for key, _ in pairs)
+
+
+def _is_recursive(message: Descriptor) -> bool:
+    """Whether a message can hold itself, or one of those in it can. The codec itself watches over free JSON."""
+    done: dict[str, bool] = {}
+
+    def visit(current: Descriptor) -> bool:
+        name = current.full_name
+        if name in done or name.startswith("google.protobuf."):
+            return not done.get(name, True)
+        done[name] = False
+        found = any(visit(field.message_type) for field in current.fields if field.message_type is not None)
+        done[name] = True
+        return found
+
+    return visit(message)
 
 
 def _rivals(message: Descriptor | None) -> dict[str, frozenset[str]]:

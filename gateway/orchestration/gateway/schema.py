@@ -135,6 +135,8 @@ def _read_rule(method: MethodDescriptor, rule: Any) -> HttpRule:
 
 def find_field(message: Descriptor, name: str) -> FieldDescriptor | None:
     """A field by its proto name, its JSON name or its lowerCamelCase name."""
+    if not is_text(name):
+        return None
     found = message.fields_by_name.get(name)
     if found is not None:
         return found
@@ -151,6 +153,25 @@ def reachable(message: Descriptor) -> list[Descriptor]:
             found[current.full_name] = current
             waiting.extend(each.message_type for each in current.fields if each.message_type is not None)
     return list(found.values())
+
+
+def find_type(message: Descriptor, type_url: str) -> Descriptor | None:
+    """The message that a type URL names, of those that are known where another one is."""
+    if not is_text(type_url):
+        return None
+    try:
+        return message.file.pool.FindMessageTypeByName(type_url.rpartition("/")[2])
+    except KeyError:
+        return None
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8: JSON can spell half a character, at which descriptors fail."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def has_own_json(message: Descriptor) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from orchestration.gateway.diagnosis import join, shown
+from orchestration.gateway.diagnosis import entry, join, shown
 from orchestration.gateway.errors import Violation
 from orchestration.gateway.schema import is_map, reachable
 from orchestration.gateway.values import FLOAT_LIMIT, LARGEST_FLOAT, MASK_WORDS, JsonValue, mask_is_reversible
@@ -74,7 +74,7 @@ class FieldFinder:
         if is_map(field):
             if isinstance(value, dict):
                 for key, each in value.items():
-                    yield from self._in_message(message, each, f"{path}[{key}]")
+                    yield from self._in_message(message, each, entry(path, key))
         elif isinstance(value, list):
             for index, each in enumerate(value):
                 yield from self._in_message(message, each, f"{path}[{index}]")
@@ -182,7 +182,7 @@ def _look(field: FieldDescriptor, value: JsonValue, path: str) -> Iterator[Viola
         if _has_numbers_for_keys(field):
             yield from _keys(value, path)
         for key, each in value.items():
-            yield from _mask(field, each, f"{path}[{key}]")
+            yield from _mask(field, each, entry(path, key))
     elif isinstance(value, list):
         for index, each in enumerate(value):
             yield from _mask(field, each, f"{path}[{index}]")
@@ -204,4 +204,4 @@ def _keys(value: dict[str, JsonValue], path: str) -> Iterator[Violation]:
             continue  # the codec refuses it
         other = seen.setdefault(number, key)
         if other != key:
-            yield Violation(f"{path}[{key}]", f"is the same key as {shown(other)}")
+            yield Violation(entry(path, key), f"is the same key as {shown(other)}")

@@ -87,7 +87,7 @@ def test_own_json_is_read_as_the_message_it_is_of(made: Any) -> None:
     assert canonical(parse(printer().encode(made.SerializeToString()))) == canonical(made)
 
 
-AWKWARD: Final = [
+AWKWARD: Final[list[Any]] = [
     *(None, True, False, 0, 1, -1, 1.0, 1.5, -0.0, 1e2, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**32 - 1, 2**32),
     *(
         2**53 + 1,
