@@ -27,7 +27,7 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test coverage lint format types proto proto-check bench chaos lock clean
+.PHONY: help install quickstart serve test coverage lint format types proto proto-check bench chaos fuzz lock clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench: $(STAMPS)/dev $(STAMPS)/project ## Measure, each figure beside its limit
 chaos: $(STAMPS)/dev $(STAMPS)/project ## Pull the plug: wherever the control plane waits, and fifty times on real processes
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos.soak
+
+fuzz: $(STAMPS)/dev $(STAMPS)/project ## Feed the transcoder with what nobody would send: ten minutes for each target
+	$(BIN)/python -m tests.fuzz --seconds 600 $(ARGS)
 
 lock: ## Resolve the locks again (maintainers; needs uv): UPGRADE=1 for the newest versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra quickstart pyproject.toml -o requirements-dev.lock

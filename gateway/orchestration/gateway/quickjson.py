@@ -25,21 +25,22 @@ class QuickReader:
     def read(self, data: bytes) -> JsonValue | None:
         """The value of a text; None where it is not plainly right, or is no object."""
         try:
-            value = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True)
+            value: Any = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True)
         except ValueError:
             return None
-        return value if isinstance(value, dict) and self._is_plain(value) else None
+        return value if type(value) is dict and self._is_plain(value) else None
 
-    def _is_plain(self, value: dict[str, Any]) -> bool:
+    def _is_plain(self, value: Any) -> bool:
         """Whether no object can name a field twice, or hold an Any, and every number fits a double."""
         telling, has_any = self._telling, self._has_any
         nested: list[Any] = [value]
         for current in nested:
-            values = current
-            if type(current) is dict:
-                if not telling.isdisjoint(current) or (has_any and "@type" in current):
+            values: Any = current
+            if isinstance(current, dict):
+                names: Any = current
+                if not telling.isdisjoint(names) or (has_any and "@type" in names):
                     return False
-                values = current.values()
+                values = names.values()
             for each in values:
                 kind = type(each)
                 if kind is dict or kind is list:

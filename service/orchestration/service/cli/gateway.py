@@ -60,6 +60,9 @@ def gateway(
     compress_min_bytes: options.CompressMinBytes = 4096,
     keepalive: options.Keepalive = 15.0,
     stream_start: options.StreamStart = 1.0,
+    event_retry: options.EventRetry = 2.0,
+    stream_format: options.StreamFormat = options.StreamFormats.lines,
+    compress_sockets: options.CompressSockets = False,
     openapi: options.OpenApi = True,
     api_title: options.ApiTitle = "",
     api_version: options.ApiVersion = "0",
@@ -112,7 +115,7 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
     same = (
         *("max_body_bytes", "max_query_parameters", "error_domain", "allow_get_body", "cors_credentials"),
         *("permanent_headers", "metadata_status", "body_etags", "page_links"),
-        *("map_query", "lax_bools", "keep_plus", "system_parameters"),
+        *("map_query", "lax_bools", "keep_plus", "system_parameters", "compress_sockets"),
     )
     try:
         return GatewayConfig(
@@ -133,6 +136,8 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
             compress_min_bytes=given["compress_min_bytes"] or None,
             keepalive_s=given["keepalive"],
             stream_start_s=given["stream_start"],
+            event_retry_s=given["event_retry"],
+            stream_format=given["stream_format"].value,
             openapi=OpenApiConfig(enabled=given["openapi"], title=given["api_title"], version=given["api_version"]),
         )
     except ValueError as error:

@@ -16,6 +16,13 @@ class ErrorFormat(StrEnum):
     status = "status"
 
 
+class StreamFormats(StrEnum):
+    """What a server's stream is for callers who would take anything."""
+
+    lines = "lines"
+    array = "array"
+
+
 class Etags(StrEnum):
     """How ``etag`` fields become headers."""
 
@@ -85,4 +92,9 @@ PageLinks = Annotated[bool, Option(help="Link the next page of lists.")]
 CompressMinBytes = Annotated[int, Option(min=0, help="Shortest body that is compressed; 0: none is.")]
 
 Keepalive = Annotated[float, Option(min=0.001, help="Seconds between signs of life of an idle stream.")]
+EventRetry = Annotated[float, Option(min=0.001, help="Seconds until a browser takes up a cut event stream again.")]
+StreamFormat = Annotated[
+    StreamFormats, Option(help="A server's stream for callers who take anything: JSON lines, or one JSON array.")
+]
+CompressSockets = Annotated[bool, Option("--compress-sockets", help="Agree to permessage-deflate on WebSockets.")]
 StreamStart = Annotated[float, Option(min=0, help="Seconds that a stream's status waits for its first message.")]
