@@ -18,7 +18,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection
 from typer.testing import CliRunner
 
-from orchestration.gateway import GatewayConfig
+from orchestration.gateway import GatewayConfig, OpenApiConfig
 from orchestration.service.cli import gateway as command
 from orchestration.service.cli.main import app
 from tests.support.gateway import eventually
@@ -246,6 +246,10 @@ FLAGS: dict[str, tuple[list[str], Any]] = {
     "cors_expose": (["--cors-expose", "X-A"], ["X-A"]),
     "cors_max_age_s": (["--cors-max-age", "3"], 3),
     "keepalive_s": (["--keepalive", "2"], 2.0),
+    "openapi": (
+        ["--no-openapi", "--api-title", "Library", "--api-version", "2"],
+        OpenApiConfig(enabled=False, title="Library", version="2"),
+    ),
     "stream_start_s": (["--stream-start", "0"], 0.0),
     "event_retry_s": (["--event-retry", "5"], 5.0),
     "stream_format": (["--stream-format", "array"], "array"),
@@ -275,9 +279,9 @@ def parse(monkeypatch: pytest.MonkeyPatch, *flags: str) -> GatewayConfig:
 def test_every_setting_has_an_option(field: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert field.name in FLAGS, "give it an option in cli/gateway.py, and a line here"
     flags, value = FLAGS[field.name]
-    changed = parse(monkeypatch, *flags)
-    assert getattr(changed, field.name) == value != field.default
-    assert dataclasses.replace(changed, **{field.name: field.default}) == GatewayConfig()
+    changed, default = parse(monkeypatch, *flags), getattr(GatewayConfig(), field.name)
+    assert getattr(changed, field.name) == value != default
+    assert dataclasses.replace(changed, **{field.name: default}) == GatewayConfig()
 
 
 def test_without_options_it_has_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
