@@ -5,7 +5,8 @@ Whatever is not plainly right is left to the reader that says what is wrong, and
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, cast
 
 import jiter
 from google.protobuf.descriptor import Descriptor
@@ -28,24 +29,23 @@ class QuickReader:
             value: Any = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True)
         except ValueError:
             return None
-        return value if type(value) is dict and self._is_plain(value) else None
+        return cast("JsonValue", value) if isinstance(value, dict) and self._is_plain(value) else None
 
     def _is_plain(self, value: Any) -> bool:
         """Whether no object can name a field twice, or hold an Any, and every number fits a double."""
         telling, has_any = self._telling, self._has_any
         nested: list[Any] = [value]
         for current in nested:
-            values: Any = current
+            values: Iterable[Any] = current
             if isinstance(current, dict):
-                names: Any = current
+                names = cast("dict[str, Any]", current)
                 if not telling.isdisjoint(names) or (has_any and "@type" in names):
                     return False
                 values = names.values()
             for each in values:
-                kind = type(each)
-                if kind is dict or kind is list:
+                if isinstance(each, (dict, list)):
                     nested.append(each)
-                elif kind is float and each - each != 0:
+                elif isinstance(each, float) and each - each != 0:
                     return False
         return True
 
