@@ -20,6 +20,7 @@ from tests.bench import (
     bench_logs,
     bench_nodes,
     bench_rest,
+    bench_routes,
     bench_startup,
     bench_store,
 )
@@ -30,6 +31,7 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "rest": bench_rest.rows,
     "envoy": bench_envoy.rows,
     "transcoder": bench_gateway.rows,
+    "routes": bench_routes.rows,
     "lists": bench_lists.rows,
     "heartbeats": bench_heartbeats.rows,
     "commits": bench_store.rows,

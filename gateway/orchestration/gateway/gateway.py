@@ -100,7 +100,7 @@ class Gateway:
 
     def serves(self, method: str, path: str) -> bool:
         """Whether a route answers this."""
-        _, segments, verb = _split(path)
+        _, segments, verb = split_target(path)
         return self._started().requests.find(method, segments, verb) is not None
 
     def install(self, app: web.Application) -> None:
@@ -237,7 +237,7 @@ class Gateway:
         """Answer OPTIONS; raise for a path or a method that has no route."""
         if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
             return web.Response(status=204, headers={REQUEST_ID: request_id})
-        _, segments, verb = _split(request.rel_url.raw_path)
+        _, segments, verb = split_target(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:
             _no_route(request)
@@ -257,7 +257,7 @@ def _find(tree: RouteTree[Route], request: web.Request, *, upgrade: bool) -> Tar
         exact = tree.find_exact(method, path)
         if exact is not None:
             return Target(exact, (), ())
-    raw, segments, verb = _split(path)
+    raw, segments, verb = split_target(path)
     found = tree.find(method, segments, verb)
     if found is None:
         return None
@@ -270,7 +270,7 @@ def _find(tree: RouteTree[Route], request: web.Request, *, upgrade: bool) -> Tar
     return Target(route, raw, segments)
 
 
-def _split(path: str) -> tuple[list[str], list[str], str | None]:
+def split_target(path: str) -> tuple[list[str], list[str], str | None]:
     """Segments as sent and as decoded, and the verb that the last one may end with."""
     raw, segments = split_path(path)
     if not raw or ":" not in raw[-1]:
