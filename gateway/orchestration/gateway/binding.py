@@ -21,6 +21,7 @@ from orchestration.gateway.schema import HTTP_BODY, HttpRule, find_field
 from orchestration.gateway.strictness import Strictness
 from orchestration.gateway.template import Template
 from orchestration.gateway.values import LAX_BOOLS, PATH_BOOLS, JsonValue
+from orchestration.gateway.wire import bytes_tag, write_varint
 
 Fixed = Sequence[tuple[FieldPath, JsonValue]]
 """Fields that the path gives, and their values."""
@@ -121,6 +122,8 @@ class RequestBinder:
         Raises:
             RequestError: With the path of each field that is wrong.
         """
+        if not query and self._plain is not None:
+            return self._bind_plain(self._plain, raw, segments)
         if self._body == "*":
             value = self._read_whole(body, content_type)
             if query:
@@ -141,6 +144,23 @@ class RequestBinder:
         if query or choices:
             self._query.bind(query, bound, choices)
         return self._encoder.encode(bound)
+
+    @cached_property
+    def _plain(self) -> tuple[tuple[bytes, PathVariable], ...] | None:
+        """Tag and variable of each field, where a request is nothing but strings of the path, as most reads are."""
+        if self._body or not all(_is_plain(variable.field) for variable in self._variables):
+            return None
+        return tuple((bytes_tag(variable.field.field.number), variable) for variable in self._variables)
+
+    @staticmethod
+    def _bind_plain(
+        plain: tuple[tuple[bytes, PathVariable], ...], raw: Sequence[str], segments: Sequence[str]
+    ) -> bytes:
+        parts: list[bytes] = []
+        for tag, variable in plain:
+            text = str(variable.read(raw, segments)).encode()
+            parts += (tag, write_varint(len(text)), text)
+        return b"".join(parts)
 
     def bind_first(self, raw: Sequence[str], segments: Sequence[str], query: str) -> Callable[[bytes], bytes]:
         """What turns the first message of a client's stream into wire bytes: it gets the path and the query too.
@@ -201,6 +221,10 @@ class RequestBinder:
                     text = f"excludes {member}, which the path gives (oneof {oneof[-1]})"
                     raise invalid("INVALID_FIELD", [Violation(".".join((*oneof[:-1], other)), text)])
         return value
+
+
+def _is_plain(path: FieldPath) -> bool:
+    return len(path.names) == 1 and path.field.type == FieldDescriptor.TYPE_STRING
 
 
 def _body_field(message: Descriptor, name: str) -> FieldDescriptor:

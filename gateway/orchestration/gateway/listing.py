@@ -6,12 +6,10 @@ Their elements are printed one by one, so that those that have not changed since
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from google.protobuf.descriptor import Descriptor
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
+from orchestration.gateway.wire import BYTES, read_field
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +29,12 @@ class ListShape:
         beside: list[bytes] = []
         at, end, tag = 0, len(wire), self.tag
         while at < end:
-            start = at
-            found, at = _varint(wire, at)
-            if found & 7 == _BYTES:
-                size, at = _varint(wire, at)
-                at += size
-                if at > end:
-                    raise ValueError("a field is longer than its message")
-                if found == tag:
-                    elements.append(wire[at - size : at])
-                    continue
+            begin = at
+            key, start, at = read_field(wire, at)
+            if key == tag:
+                elements.append(wire[start:at])
             else:
-                at = _skip(wire, at, found & 7)
-            beside.append(wire[start:at])
+                beside.append(wire[begin:at])
         return elements, b"".join(beside)
 
     def join(self, beside: bytes, elements: list[bytes]) -> bytes:
@@ -64,29 +55,4 @@ def list_shape(message: Descriptor) -> ListShape | None:
     element = field.message_type
     if element is None or not field.is_repeated or element.GetOptions().map_entry:
         return None
-    return ListShape(element.full_name, field.number << 3 | _BYTES, f'"{field.name}":[]'.encode())
-
-
-def _varint(wire: bytes, at: int) -> tuple[int, int]:
-    byte = wire[at]
-    if byte < 0x80:
-        return byte, at + 1
-    value, shift = byte & 0x7F, 7
-    while True:
-        at += 1
-        byte = wire[at]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at + 1
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is longer than ten bytes")
-
-
-def _skip(wire: bytes, at: int, kind: int) -> int:
-    if kind == _VARINT:
-        return _varint(wire, at)[1]
-    size = _FIXED_SIZES.get(kind)
-    if size is None:
-        raise ValueError(f"a field of the wire type {kind}")
-    return at + size
+    return ListShape(element.full_name, field.number << 3 | BYTES, f'"{field.name}":[]'.encode())

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.values import JsonValue
+from orchestration.gateway.wire import BYTES, bytes_tag, read_field, write_varint
 
 ReadString = Callable[[bytes], str]
-
-_VARINT: Final = 0
-_FIXED64: Final = 1
-_BYTES: Final = 2
-_FIXED32: Final = 5
 
 
 def string_field(message: Descriptor | None, name: str) -> FieldDescriptor | None:
@@ -87,11 +82,12 @@ def _may_hold(field: FieldDescriptor, name: str, seen: set[str]) -> bool:
 
 def get_string(wire: bytes, numbers: Sequence[int]) -> str:
     """The string at a path of field numbers in a message's wire bytes; empty where it is not set."""
-    value = b""
-    for number, content in _length_delimited(wire):
-        if number == numbers[0]:
+    value, at, wanted = b"", 0, numbers[0] << 3 | BYTES
+    while at < len(wire):
+        key, start, at = read_field(wire, at)
+        if key == wanted:
             # A message that is there twice is merged, a string that is there twice is the last one.
-            value = value + content if len(numbers) > 1 else content
+            value = value + wire[start:at] if len(numbers) > 1 else wire[start:at]
     return get_string(value, numbers[1:]) if len(numbers) > 1 else value.decode()
 
 
@@ -99,45 +95,5 @@ def with_string(wire: bytes, numbers: Sequence[int], value: str) -> bytes:
     """The message with the string set at a path of field numbers: what comes last counts, and messages are merged."""
     content = value.encode()
     for number in reversed(numbers):
-        content = _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+        content = bytes_tag(number) + write_varint(len(content)) + content
     return wire + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _length_delimited(wire: bytes) -> list[tuple[int, bytes]]:
-    """Number and content of each field that has a length; the bytes were made by this gateway, so they are sound."""
-    found: list[tuple[int, bytes]] = []
-    at = 0
-    while at < len(wire):
-        key, at = _read_varint(wire, at)
-        kind = key & 7
-        if kind == _VARINT:
-            _, at = _read_varint(wire, at)
-        elif kind == _FIXED64:
-            at += 8
-        elif kind == _FIXED32:
-            at += 4
-        else:
-            size, at = _read_varint(wire, at)
-            found.append((key >> 3, wire[at : at + size]))
-            at += size
-    return found
-
-
-def _read_varint(wire: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = wire[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7

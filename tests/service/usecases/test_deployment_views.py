@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestration.service.usecases.views import DeploymentViews, deployment_view
+from orchestration.service.usecases.views import DeploymentViews, deployment_list, deployment_view
 from orchestration.store.records import Deployment, Replica, ReplicaState
 from orchestration.v1 import model_deployments_pb2 as pb
 from tests.support import stores
@@ -47,3 +47,16 @@ def test_only_those_asked_for_last_are_kept() -> None:
     views.get(third, [])  # the second has not been asked for the longest
     assert views.get(first, []) is view_of_first
     assert views.get(second, []) is not view_of_second
+
+
+def test_a_list_shows_what_each_view_shows() -> None:
+    priced = stores.deployment("p", accrued_cost=2.5, model_version="x" * 300)
+    running = stores.replica(
+        priced.id, state=ReplicaState.READY, instance_name="i", price_per_hour=3.0, billed_from=100.0
+    )
+    idle = stores.deployment("p")
+    listed: list[tuple[Deployment, list[Replica]]] = [(priced, [running]), (idle, []), (priced, [running])]
+    answer = deployment_list(listed, now=3700.0)
+    assert list(answer.deployments) == [deployment_view(*each, clock=lambda: 3700.0) for each in listed]
+    assert answer.deployments[0].cost_so_far == 5.5
+    assert deployment_list([], now=0.0) == pb.ListDeploymentsResponse()

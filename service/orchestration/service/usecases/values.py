@@ -67,13 +67,3 @@ def _value(value: object) -> Value:
             return Value(struct_value=struct(cast("Mapping[str, object]", value)))
         case _:
             raise TypeError(f"not a JSON value: {type(value).__name__}")
-
-
-def varint_bytes(value: int) -> bytes:
-    """A number of 0 or more as it stands on the wire: seven bits a byte, the lowest first, all but the last marked."""
-    coded = bytearray()
-    while value > 0x7F:
-        coded.append(value & 0x7F | 0x80)
-        value >>= 7
-    coded.append(value)
-    return bytes(coded)

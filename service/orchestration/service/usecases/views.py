@@ -9,12 +9,13 @@ from operator import is_
 
 from google.protobuf.duration_pb2 import Duration
 
+from orchestration.gateway.wire import bytes_tag, write_varint
 from orchestration.service.domain.conditions import Aspect, aspects
 from orchestration.service.domain.rollback import explain_rollback
 from orchestration.service.domain.status import DeploymentStatus, deployment_status, explain, serving
 from orchestration.service.ids import etag
 from orchestration.service.usecases.usage import running_cost
-from orchestration.service.usecases.values import struct, timestamp, varint_bytes
+from orchestration.service.usecases.values import struct, timestamp
 from orchestration.store.index import Index
 from orchestration.store.records import (
     Deployment,
@@ -164,8 +165,8 @@ def _same(one: Sequence[Replica], other: Sequence[Replica]) -> bool:
 
 
 _views = DeploymentViews(size=1024)  # about 6 kB each
-_DEPLOYMENTS_TAG = varint_bytes(deployments_pb.ListDeploymentsResponse.DEPLOYMENTS_FIELD_NUMBER << 3 | 2)
-"""What an element of the list begins with on the wire: its field's number, and that bytes follow."""
+_DEPLOYMENTS_TAG = bytes_tag(deployments_pb.ListDeploymentsResponse.DEPLOYMENTS_FIELD_NUMBER)
+"""What an element of the list begins with on the wire."""
 
 
 def deployment_view(
@@ -200,7 +201,7 @@ def deployment_list(
         if running:
             # The later value of a field counts.
             view += deployments_pb.Deployment(cost_so_far=deployment.accrued_cost + running).SerializeToString()
-        parts += (_DEPLOYMENTS_TAG, varint_bytes(len(view)), view)
+        parts += (_DEPLOYMENTS_TAG, write_varint(len(view)), view)
     return deployments_pb.ListDeploymentsResponse.FromString(b"".join(parts))
 
 
