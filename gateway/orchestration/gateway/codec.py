@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf import any_pb2, wrappers_pb2
@@ -31,7 +32,7 @@ class Codec:
     def __init__(self, descriptor_set: FileDescriptorSet, *, ignore_unknown: bool = False) -> None:
         files = {file.name: file for file in (*_ALWAYS.file, *descriptor_set.file)}
         ordered = FileDescriptorSet(file=in_dependency_order(list(files.values())))
-        self._registry = RuntimeDescriptorSet.from_binary(ordered.SerializeToString()).to_registry()
+        self._registry = _registry(ordered.SerializeToString(deterministic=True))
         self._ignore_unknown = ignore_unknown
         self._texts = TextCache()
         self._codecs: dict[str, MessageCodec] = {}
@@ -58,6 +59,12 @@ class Codec:
         """The JSON form of a google.protobuf.Any; of an unknown type, its bytes in base64."""
         message = Any(type_url=type_url, value=value)
         return json.loads(_to_json(message, self._registry))  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=16)
+def _registry(descriptor_set: bytes) -> Registry:
+    """The types of a descriptor set. Kept, as the runtime never lets go of a type that it has made a class for."""
+    return RuntimeDescriptorSet.from_binary(descriptor_set).to_registry()
 
 
 class MessageCodec:
