@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 
 from tests.bench.measuring import in_turns
 from tests.bench.results import Row, Target
+from tests.bench.seed import leases_held
 from tests.bench.servers import LARGE, Servers, gateway
 
 
@@ -18,7 +20,10 @@ async def rows(servers: Servers) -> list[Row]:
     memory: dict[Path, list[float]] = {full: [], empty: []}
 
     async def start(data_dir: Path) -> float:
-        async with gateway(data_dir) as server:
+        async with AsyncExitStack() as stack:
+            if data_dir == full:
+                await stack.enter_async_context(leases_held(data_dir))
+            server = await stack.enter_async_context(gateway(data_dir))
             await server.get("/deployment/deployments?page_size=100")
             memory[data_dir].append(psutil.Process(server.pid).memory_info().rss / 1e6)
             return server.start_s

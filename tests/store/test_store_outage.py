@@ -418,3 +418,14 @@ async def test_a_statement_that_failed_for_a_caller_who_is_gone_fails_its_group(
         await failing
     assert groups[0].error is not None
     await add_pool(store)
+
+
+async def test_connections_that_died_unseen_are_made_anew(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "store.db")
+    async with await Store.open(url) as store, await Store.open(url) as other:
+        first = await add_pool(other)
+        await eventually(lambda: store.index.get(Pool, first.id) == first)
+        for connection in list(store.database.open_connections):
+            await connection.close()
+        second = await add_pool(other)
+        await eventually(lambda: store.index.get(Pool, second.id) == second, within_s=20)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestration.store.catchup import read_changes
-from orchestration.store.database import DRIVER_ERRORS, Database
+from orchestration.store.database import DRIVER_ERRORS, Database, translate
 from orchestration.store.flush import NOTIFY_CHANNEL
 from orchestration.store.index import Index
 from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
@@ -136,7 +136,11 @@ class Follower:
             return True
         # Asked of the driver itself, which is one step of its thread; a transaction around it would be five.
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        rows: list[tuple[int]] = await driver.execute_fetchall("PRAGMA data_version")
+        try:
+            rows: list[tuple[int]] = await driver.execute_fetchall("PRAGMA data_version")
+        except Exception as error:
+            await connection.invalidate()  # nobody else sees that it is dead, and it would be handed out again
+            raise translate(error) from error
         version = rows[0][0]
         changed, self._version = version != self._version, version
         return changed

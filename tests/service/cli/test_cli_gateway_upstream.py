@@ -225,6 +225,11 @@ async def test_limits_of_its_own() -> None:
             assert (await get(base, "/v1/books/" + "a" * 3000)).status == 414
             async with aiohttp.ClientSession() as session, session.get(f"{base}/v1/books/1") as answer:
                 assert answer.status == 200
+            reader, writer = await asyncio.open_connection(*base.removeprefix("http://").split(":"))
+            writer.write(b"GET /v1/books/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.wait_for(reader.read(), 30)  # to the end: the gateway closes what is idle
+            writer.close()
 
 
 FLAGS: dict[str, tuple[list[str], Any]] = {

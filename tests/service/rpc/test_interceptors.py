@@ -11,10 +11,13 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from orchestration.service.errors import ExhaustedError
 from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages
+from orchestration.service.rpc.interceptors.deadlines import EqualTimeouts
 from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.v1 import model_deployments_pb2 as pb
 from orchestration.v1 import model_deployments_pb2_grpc as pb_grpc
@@ -35,6 +38,8 @@ class Servicer(pb_grpc.ModelDeploymentServiceServicer):
                 raise RuntimeError(SECRET)
             case "limit":
                 raise ExhaustedError("TOO_MUCH", "no more", {"limit": "1"})
+            case "own":
+                raise grpc.aio.AbortError(SECRET)
             case "wait":
                 await self.release.wait()
             case _:
@@ -62,18 +67,22 @@ class Server:
         self.servicer = Servicer()
         self.interceptors = build_interceptors(limits, self.registry, self.shutdown)
         self.stub: Any = None
+        self.health = HealthServicer()
+        self.health_stub: Any = None
 
 
 @asynccontextmanager
 async def serving(limits: Limits | None = None) -> AsyncGenerator[Server]:
     made = Server(limits or Limits())
     server = grpc.aio.server(interceptors=made.interceptors)
+    health_pb2_grpc.add_HealthServicer_to_server(made.health, server)
     untyped: Any = pb_grpc
     untyped.add_ModelDeploymentServiceServicer_to_server(made.servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         made.stub = pb_grpc.ModelDeploymentServiceStub(channel)
+        made.health_stub = health_pb2_grpc.HealthStub(channel)
         yield made
     await server.stop(None)
 
@@ -190,6 +199,47 @@ async def test_each_of_several_slow_calls_has_the_default_deadline() -> None:
         waited = await asyncio.gather(*(wait(number * 0.1) for number in range(6)))
         assert min(waited) >= 0.29, "none is ended by another's deadline"
         await answered()
+
+
+async def test_a_stream_that_writes_by_itself_is_a_stream() -> None:
+    """As the health service's Watch is: it has no deadline, takes no place of a call, and ends with the gateway."""
+    async with serving(Limits(max_unary=1, default_deadline_s=0.2)) as server:
+        watch = server.health_stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        waiting = server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="wait"))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await waiting  # beyond the default deadline
+        await server.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await server.shutdown.close(5)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watch.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_calls_are_counted_whatever_ends_them() -> None:
+    async with serving() as server:
+        for request, timeout, code in (("own", None, "UNKNOWN"), ("wait", 0.3, "DEADLINE_EXCEEDED")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id=request), timeout=timeout)
+            assert SECRET not in (caught.value.details() or "")
+            labels = {"method": "/orchestration.v1.ModelDeploymentService/GetDeployment", "code": code}
+            while server.registry.get_sample_value("orchestration_rpc_handled_total", labels) != 1:
+                await asyncio.sleep(0.01)
+        assert server.registry.get_sample_value("orchestration_rpc_in_flight") == 0
+
+
+def test_the_default_deadline_holds_on_another_event_loop() -> None:
+    timeouts = EqualTimeouts(0.05)
+
+    async def run_out() -> None:
+        with pytest.raises(TimeoutError):
+            async with timeouts.start():
+                await asyncio.sleep(30)
+        timeouts.start()  # is under way when the loop ends
+
+    for _ in range(2):
+        asyncio.run(run_out())
 
 
 async def test_a_deadline_beyond_the_longest_is_cut() -> None:

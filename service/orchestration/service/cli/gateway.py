@@ -153,7 +153,7 @@ def _upstream(given: dict[str, Any]) -> ChannelUpstream:
         more += [("grpc.ssl_target_name_override", given["server_name"])]
     if given["upstream_keepalive"]:
         more += [
-            ("grpc.keepalive_time_ms", int(given["upstream_keepalive"] * 1000)),
+            ("grpc.keepalive_time_ms", max(1, int(given["upstream_keepalive"] * 1000))),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
         ]

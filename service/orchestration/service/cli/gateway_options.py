@@ -39,7 +39,7 @@ DescriptorSet = Annotated[
 Services = Annotated[list[str] | None, Option("--service", help="Full name of a service to serve; default: all.")]
 UpstreamWait = Annotated[float, Option(min=0, help="Seconds to wait at the start for a server that is not there yet.")]
 UpstreamKeepalive = Annotated[
-    float, Option(min=0, help="Ping an idle connection to the server this often, in seconds; 0: never.")
+    float, Option(min=0, max=86_400, help="Ping an idle connection to the server this often, in seconds; 0: never.")
 ]
 HealthRoutes = Annotated[bool, Option(help="Serve /healthz and /readyz, where no method has these paths.")]
 MaxLineBytes = Annotated[int, Option(min=1024, help="Longest request line and header.")]

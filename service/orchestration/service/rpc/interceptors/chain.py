@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
+import grpc
+import structlog
 from grpc_interceptor.server import AsyncServerInterceptor
 
 from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
 from orchestration.service.rpc.interceptors.recovery import recover
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_unary_stream = grpc.unary_stream_rpc_method_handler
+
+log = structlog.get_logger(__name__)
 
 
 class CallInterceptor(AsyncServerInterceptor):
@@ -24,6 +31,21 @@ class CallInterceptor(AsyncServerInterceptor):
         self._begins = tuple(stage.begin for stage in self.stages)
         ends = [(number, stage) for number, stage in enumerate(self.stages) if type(stage).end is not Stage.end]
         self._ends = tuple((number, stage.end) for number, stage in reversed(ends))
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Take it that whatever answers with a stream is an asynchronous generator, also what writes by itself."""
+
+        async def following(asked: grpc.HandlerCallDetails) -> Handler | None:
+            handler = await continuation(asked)
+            return _yielding(handler) if handler is not None and handler.response_streaming else handler
+
+        base: Any = super()  # the library's own signature has no types
+        found: Handler | None = await base.intercept_service(following, handler_call_details)
+        return found
 
     async def intercept(
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
@@ -73,4 +95,25 @@ class CallInterceptor(AsyncServerInterceptor):
     def _end(self, call: RpcCall, begun: int, failure: BaseException | None) -> None:
         for number, end in self._ends:
             if number < begun:
-                end(call, failure)
+                try:
+                    end(call, failure)
+                except Exception as error:  # the others end all the same, and the caller is not told of it
+                    log.error("a stage of a call could not end", method=call.method, exc_info=error)
+
+
+def _yielding(handler: Handler) -> Handler:
+    """The handler as an asynchronous generator: one that writes to its context yields nothing."""
+    made: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else _unary_stream
+    method: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+    async def responses(request: Any, context: Context) -> AsyncIterator[Any]:
+        result: Any = method(request, context)
+        if not hasattr(result, "__aiter__"):
+            await result
+            return
+        async with aclosing(result):
+            async for response in result:
+                yield response
+
+    found: Handler = made(responses, handler.request_deserializer, handler.response_serializer)
+    return found

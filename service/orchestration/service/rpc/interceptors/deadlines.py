@@ -16,7 +16,7 @@ class DeadlineStage(Stage):
 
     def __init__(self, default_s: float, maximum_s: float) -> None:
         self._maximum_s = maximum_s
-        self._defaults = _EqualTimeouts(default_s)
+        self._defaults = EqualTimeouts(default_s)
 
     def begin(self, call: RpcCall) -> None:
         """Bound the handler's time."""
@@ -35,7 +35,7 @@ class DeadlineStage(Stage):
             self._defaults.stop(call.scope)
 
 
-class _EqualTimeouts:
+class EqualTimeouts:
     """Timeouts that are all equally long, so that they end in the order in which they began: one timer serves them.
 
     A timer for each call, which is nearly always taken back, costs more than all else that is done for its deadline.
@@ -46,10 +46,14 @@ class _EqualTimeouts:
         self._running: dict[object, float] = {}
         """When each ends, by the loop's clock; the first one ends first."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> asyncio.Timeout:
         """A timeout that begins now."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # a timer of a loop that is gone never comes
+            self._loop, self._timer = loop, None
+            self._running.clear()
         timeout = asyncio.timeout(None)
         ends_at = self._running[timeout] = loop.time() + self._seconds
         if self._timer is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Any
 
 import grpc
 import structlog
@@ -43,9 +44,9 @@ class TelemetryStage(Stage):
 
     def end(self, call: RpcCall, error: BaseException | None) -> None:
         """Count the call, and log it."""
+        self._in_flight -= 1
         seconds = time.perf_counter() - call.started
         code = "OK" if error is None else _code(error, call.context)
-        self._in_flight -= 1
         self._count(call.method, code, seconds)
         if code != "OK":
             log.info("call", method=call.method, code=code, ms=round(seconds * 1000, 2), error=str(error))
@@ -67,9 +68,11 @@ def _code(error: BaseException, context: Context) -> str:
         case GeneratorExit():
             return "OK"
         case asyncio.CancelledError():
-            return "CANCELLED"
+            # The server cancels what has run out of its caller's time, too.
+            return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
         case grpc.aio.AbortError():
-            return context.code().name
+            status: Any = context.code()
+            return "UNKNOWN" if status is None else str(status.name)
         case Exception():
             failure = failure_of(error)
             return failure.code.name if failure else "INTERNAL"
