@@ -113,11 +113,14 @@ class MessageCodec:
         """The same for a list, whose elements are likely to come again. Raises `CodecError`."""
         try:
             elements, beside = shape.split(wire)
-        except (ValueError, IndexError) as error:
-            raise CodecError(str(error)) from error
+        except (ValueError, IndexError):  # a group that is not known, unless it is no message at all
+            return self.decode_again(wire)
         texts = self._texts
         kind, make = element._kind, element._print
-        return shape.join(self.decode_again(beside), [texts.get(kind, each, make) for each in elements])
+        try:
+            return shape.join(self.decode_again(beside), [texts.get(kind, each, make) for each in elements])
+        except ValueError as error:
+            raise CodecError(str(error)) from error
 
     def _print(self, wire: bytes) -> bytes:
         return self.decode(wire).encode()
