@@ -340,3 +340,9 @@ async def test_entries_of_a_body_that_is_a_map_set_a_field_once(body: bytes, fie
     assert [each.field for each in caught.value.violations] == [field]
     both = binder.bind(["a"], ["a"], "", b'{"key":{"aInt32":1},"value":{"k_string":"x"}}', "application/json")
     assert len(message("Everything").FromString(both).mv_self) == 2
+
+
+async def test_unknown_names_of_enums_in_a_list_can_be_ignored(transport: Transport) -> None:
+    async with running(transport, config=GatewayConfig(unknown_json="ignore")) as served:
+        answer = await served.send("POST", "/v1/things", body={"colors": ["RED", "NOPE"]})
+        assert (answer.status, answer.json["colors"]) == (200, ["RED"])
