@@ -54,6 +54,10 @@ class RouteTree(Generic[T]):
         methods = self._exact.get(path)
         return None if methods is None else methods.get(method)
 
+    def has_exact(self, path: str) -> bool:
+        """Whether a route of any method has this path of literals alone."""
+        return path in self._exact
+
     def find(self, method: str, segments: Sequence[str], verb: str | None) -> tuple[T, bool] | None:
         """The route, and whether the verb was taken as such.
 
