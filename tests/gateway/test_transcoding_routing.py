@@ -67,8 +67,12 @@ class CountedReads(list[str]):
     reads = 0
 
     def __getitem__(self, key: Any) -> Any:
-        self.reads += key.stop - key.start if isinstance(key, slice) and key.stop is not None else 1
-        return super().__getitem__(key)
+        if isinstance(key, int):
+            self.reads += 1
+            return super().__getitem__(key)
+        read = super().__getitem__(slice(*key.indices(len(self))))
+        self.reads += len(read)
+        return read
 
 
 async def test_a_literal_after_many_is_looked_for_in_one_pass() -> None:
