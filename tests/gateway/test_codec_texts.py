@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf import struct_pb2
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,12 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
     assert as_list(message, wire).decode() == codec_of(message).decode(message.SerializeToString())
 
 
+def test_groups_that_are_not_known_are_passed_over() -> None:
+    message = models_pb.ListModelsResponse(models=[models_pb.Model(model_name="m")], total_size=1)
+    wire = message.SerializeToString() + b"\x9b\x06\x08\x01\x9c\x06"
+    assert as_list(message, wire).decode() == codec_of(message).decode(message.SerializeToString())
+
+
 @pytest.mark.parametrize(
     "wire", [b"\x0a", b"\x0a\x05ab", b"\x0a\x02\xff\xff", b"\x80", b"\x0b", b"\x0a" + b"\xff" * 11, b"\xa1\x06\x00"]
 )
@@ -76,6 +83,15 @@ def test_what_is_no_plain_list_has_no_shape() -> None:
     assert shape_of(pb.Deployment()) is None  # several messages
     assert shape_of(pb.GetDeploymentRequest()) is None  # none
     assert shape_of(pb.DeployModelResponse()) is not None
+    assert shape_of(struct_pb2.ListValue()) is None  # its JSON is the array alone
+
+
+def test_no_element_is_lost_where_its_place_is_not_found() -> None:
+    shape = ListShape("google.protobuf.Value", 0x0A, b'"values":[]')
+    wire = struct_pb2.ListValue(values=[struct_pb2.Value(bool_value=True)]).SerializeToString()
+    codec = Codec(collect_files([struct_pb2.DESCRIPTOR]))
+    with pytest.raises(CodecError):
+        codec.message("google.protobuf.ListValue").decode_list(wire, shape, codec.message("google.protobuf.Value"))
 
 
 def test_a_text_is_made_once_while_there_is_room() -> None:

@@ -51,6 +51,11 @@ def test_codes_that_grpc_does_not_have(writer: ErrorWriter, code: int) -> None:
         any_pb2.Any(type_url="no-slash", value=b""),
         any_pb2.Any(type_url="type.googleapis.com/google.protobuf.Any", value=b"\x0a\x03a/b"),
         any_pb2.Any(type_url='a"b/c\n', value=b"x"),
+        any_pb2.Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=b"\xff"),
+        any_pb2.Any(
+            type_url="type.googleapis.com/google.protobuf.Timestamp", value=b"\x08\x80\x80\x9a\xa6\xea\xaf\xe3\x01"
+        ),
+        any_pb2.Any(type_url="type.googleapis.com/google.protobuf.FieldMask", value=b"\x0a\x02aB"),
     ],
 )
 def test_details_of_any_kind_hide_no_error(writer: ErrorWriter, detail: any_pb2.Any) -> None:
@@ -60,6 +65,13 @@ def test_details_of_any_kind_hide_no_error(writer: ErrorWriter, detail: any_pb2.
     error: Any = body["error"]
     assert (http_status, error["message"]) == (400, "no")
     assert [each for each in error["details"] if each.get("@type", "").endswith("google.rpc.ErrorInfo")]
+
+
+def test_details_without_a_json_form_are_told_in_base64(writer: ErrorWriter) -> None:
+    mask = any_pb2.Any(type_url="type.googleapis.com/google.protobuf.FieldMask", value=b"\x0a\x02aB")
+    status = status_pb2.Status(code=3, message="no", details=[mask])
+    error: Any = writer.write(UpstreamError(3, "no", status.SerializeToString()))[1]["error"]
+    assert error["details"][1] == {"@type": mask.type_url, "value": "CgJhQg=="}
 
 
 @pytest.mark.parametrize("serialized", [b"", b"\xff", b"\x0a", b"\x1a\x05ab"])

@@ -141,3 +141,17 @@ async def test_a_bad_request_spoils_nothing(transport: Transport) -> None:
         for _ in range(3):
             assert (await exchange(service.base, "nonsense\r\n\r\n")).status in (400, 501)
         assert (await service.get("/v1/things/x")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        pytest.param(f"{GET}Accept: \xff\r\n\r\n", 406, id="Accept"),
+        pytest.param(f"{POST}Content-Type: a\xff\r\nContent-Length: 2\r\n\r\n{{}}", 415, id="Content-Type"),
+        pytest.param(f"{POST}Content-Encoding: \xff\r\nContent-Length: 2\r\n\r\n{{}}", 415, id="Content-Encoding"),
+        pytest.param(f"{POST}Expect: \xff\r\nContent-Length: 2\r\n\r\n{{}}", 417, id="Expect"),
+    ],
+)
+async def test_headers_that_are_no_utf8_are_told_of(plain: Running, data: str, status: int) -> None:
+    answer = await exchange(plain.base, data)
+    assert (answer.status, answer.json["error"]["code"]) == (status, status)

@@ -125,6 +125,14 @@ async def test_a_path_of_the_service_stays_its_own(caplog: pytest.LogCaptureFixt
     assert "/v1/inspect is a path of the service" in caplog.text
 
 
+async def test_a_path_of_the_service_stays_its_own_for_any_method(caplog: pytest.LogCaptureFixture) -> None:
+    config = OpenApiConfig(docs_path="/v1/fail")
+    async with running("in_process", config=GatewayConfig(openapi=config)) as service:
+        assert (await service.send("POST", "/v1/fail", body={"code": 5})).status == 404
+        assert (await service.get("/openapi.json")).status == 200
+    assert "/v1/fail is a path of the service" in caplog.text
+
+
 async def test_pages_of_other_origins_read_it_only_where_they_may(served: Running) -> None:
     refused = await served.get("/openapi.json", Origin="https://app.example")
     assert "Access-Control-Allow-Origin" not in refused.headers

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.gateway import GatewayConfig
+from orchestration.gateway import GatewayConfig, RequestError
+from orchestration.gateway.binding import RequestBinder
+from orchestration.gateway.codec import Codec
+from orchestration.gateway.schema import HttpRule
+from orchestration.gateway.template import parse_template
 from tests.support.transcoding_client import Running, Transport, running
+from tests.support.transcoding_service import compile_protos, message, pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -315,3 +320,29 @@ async def test_expect_continue(served: Running) -> None:
     """T142."""
     async with served.session.post(served.url("/v1/things"), json={"name": "x"}, expect100=True) as response:
         assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"q":{"aInt32":1,"a_int32":2}}', '["q"].a_int32'),
+        (b'{"q":{"k_int64":1,"k_string":"x"}}', '["q"]'),
+        (b'{"q":{},"q":{}}', "q"),
+    ],
+)
+async def test_entries_of_a_body_that_is_a_map_set_a_field_once(body: bytes, field: str) -> None:
+    rule = HttpRule("POST", "/a", "mv_self", "")
+    descriptor: Any = pool().FindMessageTypeByName("gatewaytest.Everything")
+    binder = RequestBinder(descriptor, rule, parse_template(rule.path), Codec(compile_protos()), GatewayConfig())
+    with pytest.raises(RequestError) as caught:
+        binder.bind(["a"], ["a"], "", body, "application/json")
+    assert caught.value.reason == "DUPLICATE_FIELD"
+    assert [each.field for each in caught.value.violations] == [field]
+    both = binder.bind(["a"], ["a"], "", b'{"key":{"aInt32":1},"value":{"k_string":"x"}}', "application/json")
+    assert len(message("Everything").FromString(both).mv_self) == 2
+
+
+async def test_unknown_names_of_enums_in_a_list_can_be_ignored(transport: Transport) -> None:
+    async with running(transport, config=GatewayConfig(unknown_json="ignore")) as served:
+        answer = await served.send("POST", "/v1/things", body={"colors": ["RED", "NOPE"]})
+        assert (answer.status, answer.json["colors"]) == (200, ["RED"])

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from orchestration.gateway import GatewayConfig
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Running, Transport, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,3 +171,10 @@ async def test_calls_run_side_by_side(served: Running) -> None:
     answers = await asyncio.gather(*(served.get("/v1/hang", X_Request_Timeout="0.3") for _ in range(20)))
     assert {answer.status for answer in answers} == {504}
     assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("target", ["/v1/things/x", "/v1/ticks"])
+async def test_what_is_accepted_may_stand_in_several_headers(served: Running, target: str) -> None:
+    lines = "Accept: text/html\r\nAccept: application/json\r\n"
+    answer = await exchange(served.base, f"GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+    assert answer.status == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orchestration.gateway.routing import RouteTree
@@ -57,6 +59,30 @@ async def test_exact_method_goes_before_any_method() -> None:
     made.add("GET", parse_template("/a/{y}"), "exact")
     assert find(made, "/a/b") == "exact"
     assert find(made, "/a/b", "PURGE") == "/a/{x}"
+
+
+class CountedReads(list[str]):
+    """Segments of a path that count how many of them are read."""
+
+    reads = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int):
+            self.reads += 1
+            return super().__getitem__(key)
+        read = super().__getitem__(slice(*key.indices(len(self))))
+        self.reads += len(read)
+        return read
+
+
+async def test_a_literal_after_many_is_looked_for_in_one_pass() -> None:
+    made = tree("/a/{x=**}/leaf")
+    segments = CountedReads(["a", *["leaf"] * 1000, "x"])
+    assert made.find("GET", segments, None) is None
+    assert made.methods(segments, None) == set()
+    assert segments.reads < 10 * len(segments)
+    assert find(made, "/a/b//leaf") is None
+    assert find(made, "/a//leaf") is None
 
 
 @pytest.mark.parametrize(

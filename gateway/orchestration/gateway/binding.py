@@ -102,7 +102,7 @@ class RequestBinder:
         _check_choices([*taken, *(() if self._body_field is None else _choices(self._body_field))])
         self._query = QueryBinder(message, path_fields, body, config)
         body_type = message if self._body_field is None else self._body_field.message_type
-        self._reader = JsonReader(body_type)
+        self._reader = JsonReader(body_type, self._body_field)
         self._frames = self._reader if self._body_field is None else JsonReader(message)
         self.takes_body: Final = bool(rule.body)
         """Whether requests may have a body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from functools import lru_cache
 from typing import Final
@@ -56,9 +57,12 @@ class Codec:
         return codec
 
     def any_to_value(self, type_url: str, value: bytes) -> JsonValue:
-        """The JSON form of a google.protobuf.Any; of an unknown type, its bytes in base64."""
+        """The JSON form of a google.protobuf.Any; of an unknown type, or without a JSON form, its bytes in base64."""
         message = Any(type_url=type_url, value=value)
-        return json.loads(_to_json(message, self._registry))  # type: ignore[no-any-return]
+        try:
+            return json.loads(_to_json(message, self._registry))  # type: ignore[no-any-return]
+        except CodecError:
+            return {"@type": type_url, "value": base64.b64encode(value).decode()}
 
 
 @lru_cache(maxsize=16)
@@ -113,11 +117,14 @@ class MessageCodec:
         """The same for a list, whose elements are likely to come again. Raises `CodecError`."""
         try:
             elements, beside = shape.split(wire)
-        except (ValueError, IndexError) as error:
-            raise CodecError(str(error)) from error
+        except (ValueError, IndexError):  # a group that is not known, unless it is no message at all
+            return self.decode_again(wire)
         texts = self._texts
         kind, make = element._kind, element._print
-        return shape.join(self.decode_again(beside), [texts.get(kind, each, make) for each in elements])
+        try:
+            return shape.join(self.decode_again(beside), [texts.get(kind, each, make) for each in elements])
+        except ValueError as error:
+            raise CodecError(str(error)) from error
 
     def _print(self, wire: bytes) -> bytes:
         return self.decode(wire).encode()

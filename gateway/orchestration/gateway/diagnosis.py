@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -143,9 +143,7 @@ class _Walk:
         self, field: FieldDescriptor, alone: JsonValue, value: JsonValue, path: str, depth: int, owner: FieldDescriptor
     ) -> Iterator[Violation]:
         """One value of a field, of a list or of a map; `alone` is what `owner` holds when it holds this value only."""
-        self._left -= 1
-        if self._left < 0:
-            raise _SpentError
+        self._spend()
         message = field.message_type
         if message is not None and isinstance(value, dict) and message.full_name not in SCALAR_MESSAGES:
             yield from self.message(message, value, path, depth + 1)
@@ -154,6 +152,11 @@ class _Walk:
                 yield from self._special(message, value, path)
             else:
                 yield Violation(path, f"expected {_expected(field, value)}, got {shown(value)}")
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _SpentError
 
     def _alone(self, field: FieldDescriptor, value: JsonValue) -> bool:
         owner = field.containing_type
@@ -167,7 +170,7 @@ class _Walk:
         if message.full_name == ANY and isinstance(value, dict):
             yield from self._any(message, value, path)
         elif message.full_name in FREE_JSON:
-            yield from _in_free_json(message, value, path)
+            yield from _in_free_json(message, value, path, self._spend)
         else:
             yield Violation(path, f"expected {describe_message(message)}, got {shown(value)}")
 
@@ -234,30 +237,58 @@ def _is_whole(value: float | str) -> bool:
         return isinstance(value, int)
 
 
-def _in_free_json(message: Descriptor, value: JsonValue, path: str) -> Iterator[Violation]:
+def _in_free_json(message: Descriptor, value: JsonValue, path: str, spend: Callable[[], None]) -> Iterator[Violation]:
     """What no Struct, Value or ListValue can hold."""
     wanted = {"google.protobuf.Struct": dict, "google.protobuf.ListValue": list}.get(message.full_name)
     if wanted is not None and not isinstance(value, wanted):
         yield Violation(path, f"expected {'JSON object' if wanted is dict else 'JSON array'}, got {shown(value)}")
         return
-    waiting = [(path, value)]
-    while waiting:
-        at, each = waiting.pop()
-        if isinstance(each, dict):
-            waiting.extend((join(at, key), item) for key, item in each.items() if is_text(key))
-            bad = next((key for key in each if not is_text(key)), None)
-            if bad is not None:
-                yield Violation(at, f"expected string as a key, got {shown(bad)}")
-                return
-        elif isinstance(each, list):
-            waiting.extend((f"{at}[{index}]", item) for index, item in enumerate(each))
-        elif isinstance(each, str) and not is_text(each):
-            yield Violation(at, f"expected string, got {shown(each)}")
-            return
-        elif isinstance(each, (int, float)) and not _is_double(each):
-            yield Violation(at, f"expected double, got {shown(each)}")
+    for keys, each in _all_within(value):
+        spend()
+        said = _unfit_for_free_json(each)
+        if said:
+            for key in keys:  # only here: with long keys above many values, paths are far larger than the body
+                path = join(path, key) if isinstance(key, str) else f"{path}[{key}]"
+            yield Violation(path, said)
             return
     yield Violation(path, "is nested too deeply")
+
+
+def _all_within(value: JsonValue) -> Iterator[tuple[Sequence[str | int], JsonValue]]:
+    """A value and all that is in it, each with the keys that lead there: always the same list, true until the next."""
+    keys: list[str | int] = []
+    yield keys, value
+    levels = [_items(value)]
+    while levels:
+        item = next(levels[-1], None)
+        if item is not None:
+            key, each = item
+            keys.append(key)
+            yield keys, each
+            levels.append(_items(each))
+        else:
+            levels.pop()
+            if keys:
+                keys.pop()
+
+
+def _items(value: JsonValue) -> Iterator[tuple[str | int, JsonValue]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
+
+
+def _unfit_for_free_json(value: JsonValue) -> str:
+    """Why a value cannot stand in a Struct, whatever is in it; empty where it can."""
+    if isinstance(value, dict):
+        bad = next((key for key in value if not is_text(key)), None)
+        return "" if bad is None else f"expected string as a key, got {shown(bad)}"
+    if isinstance(value, str) and not is_text(value):
+        return f"expected string, got {shown(value)}"
+    if isinstance(value, (int, float)) and not _is_double(value):
+        return f"expected double, got {shown(value)}"
+    return ""
 
 
 def _is_double(value: float) -> bool:

@@ -56,7 +56,7 @@ def _in_object(message: Descriptor | None, pairs: Pairs, path: str) -> list[Viol
             other = "" if seen[name] == key else f" (also spelt {seen[name]})"
             found.append(Violation(at, f"is given twice{other}"))
         seen[name] = key
-        found.extend(_in_field(field, value, at))
+        found.extend(find_in_field(field, value, at))
     if message is not None:
         found.extend(_rivals(message, pairs, path))
     return found
@@ -74,7 +74,8 @@ def _rivals(message: Descriptor, pairs: Pairs, path: str) -> Iterator[Violation]
             yield Violation(path or oneof, f"only one of {', '.join(keys)} may be set (oneof {oneof})")
 
 
-def _in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Violation]:
+def find_in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Violation]:
+    """The same in the value of a field, which may be a map or a list; without a field, keys alone are compared."""
     if field is None or field.message_type is None:
         return find_duplicates(None, value, path)
     if not is_map(field) or not isinstance(value, Pairs):
@@ -82,5 +83,5 @@ def _in_field(field: FieldDescriptor | None, value: Any, path: str) -> list[Viol
     element = field.message_type.fields_by_name["value"]
     found = find_duplicates(None, Pairs((key, None) for key, _ in value), path)
     for key, each in value:
-        found.extend(_in_field(element, each, entry(path, key)))
+        found.extend(find_in_field(element, each, entry(path, key)))
     return found

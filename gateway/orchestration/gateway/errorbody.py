@@ -74,13 +74,20 @@ class ErrorWriter:
             return [], {}
         headers: dict[str, str] = {}
         for each in status.details:
-            retry = error_details_pb2.RetryInfo()
-            if each.type_url == _TYPES + "RetryInfo" and each.Unpack(retry):
-                seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-                headers["Retry-After"] = str(max(0, math.ceil(seconds)))
+            if each.type_url == _TYPES + "RetryInfo":
+                headers.update(_retry_after(each.value))
         return [self._codec.any_to_value(each.type_url, each.value) for each in status.details], headers
 
 
+def _retry_after(serialized: bytes) -> dict[str, str]:
+    """The header that a google.rpc.RetryInfo stands for; none where its bytes are broken."""
+    try:
+        delay = error_details_pb2.RetryInfo.FromString(serialized).retry_delay
+    except DecodeError:  # the error itself is known all the same
+        return {}
+    return {"Retry-After": str(max(0, math.ceil(delay.seconds + delay.nanos / 1e9)))}
+
+
 def dump(value: JsonValue) -> bytes:
-    """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Compact JSON. Bytes of headers that are no UTF-8 stand in strings as half characters: they become ``?``."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

@@ -114,7 +114,7 @@ class Gateway:
         if self._config.openapi.enabled:
             server = DocumentServer(self.document, self._config, HeaderReader(self._config).prefix_of)
             for path, handler in server.routes().items():
-                if table.requests.find_exact("GET", path) is None:
+                if not table.requests.has_exact(path):
                     app.router.add_route("*", path, self._plain(handler))
                 else:
                     log.warning("%s is a path of the service: the API's own document is not served there", path)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, TypeGuard
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.diagnosis import join
-from orchestration.gateway.duplicates import Pairs, find_duplicates
+from orchestration.gateway.duplicates import Pairs, find_duplicates, find_in_field
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.quickjson import QuickReader
 from orchestration.gateway.schema import ANY, FREE_JSON, reachable
@@ -25,15 +25,17 @@ _MOST_OBJECTS: Final = 100
 
 
 class JsonReader:
-    """Reads the JSON of one message type, or without a message that of a scalar.
+    """Reads the JSON of one message type, or that of a field of the type; without a message that of a scalar.
 
     A field may be spelt in two ways, so that twice the same field is more than twice the same key; and the members of
     a oneof exclude each other. While parsing only the names are looked at, whatever object they stand in; where that
     raises a suspicion, the schema decides.
     """
 
-    def __init__(self, message: Descriptor | None) -> None:
+    def __init__(self, message: Descriptor | None, field: FieldDescriptor | None = None) -> None:
         self._message = message
+        self._field = field
+        """What the text is the value of: objects of a map, or of a list, are no messages by themselves."""
 
     # What follows is made for the first text: an API may have thousands of methods, of which few are ever called.
 
@@ -107,7 +109,7 @@ class JsonReader:
             tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=_refuse_constant)
             if self._any:
                 _check_depth(tree, _is_any, _MOST_ANYS, "objects with @type")
-            violations = find_duplicates(self._message, tree, "")
+            violations = self._duplicates(tree)
             if violations:
                 raise invalid("DUPLICATE_FIELD", violations)
             _check_depth(tree, lambda _: True, _MOST_OBJECTS, "objects")
@@ -118,6 +120,11 @@ class JsonReader:
             raise _too_deep() from None
         except ValueError as error:
             raise invalid("JSON_INVALID", [Violation("", f"invalid JSON: {error}")]) from error
+
+    def _duplicates(self, tree: Any) -> list[Violation]:
+        if self._field is not None:
+            return find_in_field(self._field, tree, "")
+        return find_duplicates(self._message, tree, "")
 
 
 class _SuspicionError(Exception):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor
 
+from orchestration.gateway.schema import has_own_json
 from orchestration.gateway.wire import BYTES, read_field
 
 
@@ -24,7 +25,10 @@ class ListShape:
     """What the list is in the JSON of a message without elements."""
 
     def split(self, wire: bytes) -> tuple[list[bytes], bytes]:
-        """The elements, and all that stands beside them. Raises ValueError or IndexError for what is no message."""
+        """The elements, and all that stands beside them.
+
+        Raises ValueError or IndexError for what is no message, and for a message with groups.
+        """
         elements: list[bytes] = []
         beside: list[bytes] = []
         at, end, tag = 0, len(wire), self.tag
@@ -38,7 +42,12 @@ class ListShape:
         return elements, b"".join(beside)
 
     def join(self, beside: bytes, elements: list[bytes]) -> bytes:
-        """The JSON of the whole, of what stands beside the elements and of theirs."""
+        """The JSON of the whole, of what stands beside the elements and of theirs.
+
+        Raises ValueError where the elements have no place in it: they would be lost.
+        """
+        if self.empty not in beside:
+            raise ValueError(f"no list {self.empty.decode()} in the JSON")
         return beside.replace(self.empty, b"%s[%s]" % (self.empty[:-2], b",".join(elements)), 1)
 
 
@@ -48,6 +57,8 @@ def list_shape(message: Descriptor) -> ListShape | None:
     With nothing but scalars beside it, the name of the list stands in the JSON once, and nowhere within a string:
     there its quotes would be escaped.
     """
+    if has_own_json(message):
+        return None
     nested = [field for field in message.fields if field.message_type is not None]
     if len(nested) != 1:
         return None

@@ -65,9 +65,10 @@ def restore_type_urls(message: typing.Any, value: JsonValue, registry: Registry,
         if isinstance(held, Message):
             restore_type_urls(held, there, registry, depth + 1)
         elif _is_list(held) and isinstance(there, list):
-            for each, text in zip(held, there, strict=True):
-                if isinstance(each, Message):
-                    restore_type_urls(each, text, registry, depth + 1)
+            # Of the messages none is left out, but names of enums are, where unknown ones are passed over.
+            messages = _messages(held)
+            for inner, text in zip(messages, there, strict=True) if messages else ():
+                restore_type_urls(inner, text, registry, depth + 1)
         elif _is_map(held) and isinstance(there, dict):
             for key, each in held.items():
                 if isinstance(each, Message):

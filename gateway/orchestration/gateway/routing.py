@@ -54,6 +54,10 @@ class RouteTree(Generic[T]):
         methods = self._exact.get(path)
         return None if methods is None else methods.get(method)
 
+    def has_exact(self, path: str) -> bool:
+        """Whether a route of any method has this path of literals alone."""
+        return path in self._exact
+
     def find(self, method: str, segments: Sequence[str], verb: str | None) -> tuple[T, bool] | None:
         """The route, and whether the verb was taken as such.
 
@@ -116,10 +120,12 @@ def _find_many(node: _Node[T], segments: Sequence[str], at: int, verb: str, meth
     if many.literals:
         for taken in range(at, len(segments)):
             below = many.literals.get(segments[taken])
-            if below is not None and all(segments[at:taken]):
+            if below is not None:
                 found = _find(below, segments, taken + 1, verb, method)
                 if found is not None:
                     return found
+            if not segments[taken]:
+                break  # ``**`` takes no empty segment
     return _pick(many, verb, method) if _spans(segments, at) else None
 
 
@@ -160,7 +166,9 @@ def _collect(node: _Node[T], segments: Sequence[str], at: int, verb: str, found:
         return
     for taken in range(at, len(segments)):
         below = node.many.literals.get(segments[taken])
-        if below is not None and all(segments[at:taken]):
+        if below is not None:
             _collect(below, segments, taken + 1, verb, found)
+        if not segments[taken]:
+            break
     if _spans(segments, at):
         found.update(node.many.ends.get(verb, ()))

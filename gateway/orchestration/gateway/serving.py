@@ -110,8 +110,8 @@ class Server:
 
 
 def _check_accept(request: web.Request) -> None:
-    accept = request.headers.get("Accept")
-    if accept is not None and accept not in ("*/*", JSON):
+    accept = ",".join(request.headers.getall("Accept", ()))
+    if accept and accept not in ("*/*", JSON):
         check_accepts_json(accept)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any, Final
 
 import pytest
 
+from orchestration.gateway.diagnosis import find_violations
 from tests.support.transcoding_client import Running
+from tests.support.transcoding_service import pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -232,3 +235,28 @@ async def test_size_ends_in_an_answer(served: Running, kind: str) -> None:
     assert answer.status == 400, answer.body[:500]
     assert time.process_time() - began < 3.0
     assert len(answer.body) < 10_000
+
+
+def _fits_not(_: object, __: object) -> bool:
+    return False
+
+
+async def test_free_json_is_named_without_a_path_for_each_value() -> None:
+    """Below long keys, the paths of all values would be thousands of times as large as the body."""
+    free: Any = [*range(5000), "\ud800"]
+    for _ in range(50):
+        free = {"k" * 100: free}
+    message: Any = pool().FindMessageTypeByName("google.protobuf.Struct")
+    tracemalloc.start()
+    (found,) = find_violations(message, free, _fits_not, "no")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.field == ".".join(["k" * 100] * 50) + "[5000]"
+    assert found.description == 'expected string, got "\\ud800"'
+    assert peak < 1_000_000
+
+
+async def test_free_json_is_looked_at_within_the_budget() -> None:
+    message: Any = pool().FindMessageTypeByName("google.protobuf.ListValue")
+    (found,) = find_violations(message, [*[0] * 60_000, "\ud800"], _fits_not, "no")
+    assert (found.field, found.description) == ("", "is no valid google.protobuf.ListValue: no")
