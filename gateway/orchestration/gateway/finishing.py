@@ -11,7 +11,7 @@ from orchestration.gateway.compression import accepts_gzip, compress
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.entitytags import compressed_tag, unchanged, weak_tag
 from orchestration.gateway.headers import HeaderReader
-from orchestration.gateway.replies import ReplyHeaders, send_with_trailers
+from orchestration.gateway.replies import NO_BODY, ReplyHeaders, send_with_trailers
 from orchestration.gateway.routes import Route
 from orchestration.gateway.upstream import Reply
 
@@ -79,7 +79,7 @@ class Finisher:
         for name, value in self._replies.headers(reply):
             response.headers.add(name, value)
         self._replies.apply_status(reply, response)
-        trailers = self._replies.trailers(request, reply)
+        trailers = [] if response.status in NO_BODY else self._replies.trailers(request, reply)
         return await send_with_trailers(request, response, trailers) if trailers else response
 
 
