@@ -152,6 +152,11 @@ class TestPostedStream:
         answer = await self.post(served, body, JSON)
         assert (answer.status, answer.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
+    async def test_array_with_half_a_character(self, served: Running) -> None:
+        answer = await self.post(served, b'[{"text":"x"},{"text":"\\ud800"}]', JSON)
+        assert answer.status == 400
+        assert answer.json["error"]["message"].startswith("message 2: ")
+
     @pytest.mark.parametrize(
         ("line", "said"), [(b'{"text":5}', "text"), (b"{", "line 1"), (b'{"nope":1}', "nope"), (b"\xff", "UTF-8")]
     )

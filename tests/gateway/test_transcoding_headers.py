@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from orchestration.gateway import GatewayConfig
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Running, Transport, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,6 +69,17 @@ async def test_bad_header_is_refused_by_name(served: Running, header: str, value
     assert answer.status == 400
     assert answer.json["error"]["status"] == "INVALID_ARGUMENT"
     assert list(answer.violations) == [header]
+
+
+@pytest.mark.parametrize("value", [b"x\xff", b"x\ty", "é.example".encode()])
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"])
+async def test_what_metadata_cannot_hold_is_refused(transport: Transport, header: str, value: bytes) -> None:
+    """gRPC's own refusal would be an error of the gateway's."""
+    lines = [b"GET /v1/inspect HTTP/1.1", *([] if header == "Host" else [b"Host: a"]), header.encode() + b": " + value]
+    async with running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served:
+        answer = await exchange(served.base, b"\r\n".join(lines) + b"\r\n\r\n")
+        assert (answer.status, answer.reason) == (400, "INVALID_HEADER")
+        assert answer.json["error"]["details"][1]["field_violations"][0]["field"] == header
 
 
 async def test_valid_call_after_a_bad_one(served: Running) -> None:

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from orchestration.gateway import GatewayConfig
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Running, Transport, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,6 +43,12 @@ async def test_events(served: Running) -> None:
 async def test_events_are_taken_up_where_they_ended(served: Running, query: str) -> None:
     answer = await served.get(f"/v1/ticks?{query}", Accept=EVENTS, Last_Event_ID="7")
     assert answer.body.split(b"\n\n")[1].startswith(b"id: 8\n")
+
+
+async def test_last_event_that_is_not_utf_8(served: Running) -> None:
+    head = f"GET /v1/ticks?count=1 HTTP/1.1\r\nHost: a\r\nAccept: {EVENTS}\r\nLast-Event-ID: ".encode()
+    answer = await exchange(served.base, head + b"\xff\r\n\r\n")
+    assert (answer.status, answer.reason) == (400, "INVALID_HEADER")
 
 
 async def test_stream_of_a_post(served: Running) -> None:

@@ -17,7 +17,7 @@ COMPRESSED: Final = "--gzip"
 """Ends the tag of a compressed answer: other bytes need another strong tag. Taken off when the tag comes back."""
 
 _FIELD: Final = "etag"
-_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"')
+_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\ud7ff\ue000-\U0010ffff]*)"')
 _OPAQUE: Final = re.compile(r"[\x21\x23-\x7e]+")
 
 

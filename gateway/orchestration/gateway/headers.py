@@ -19,6 +19,8 @@ from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.upstream import Call, Reply
 
 REQUEST_ID: Final = "X-Request-Id"
+_FORWARDED_HOST: Final = "X-Forwarded-Host"
+_FORWARDED_PROTO: Final = "X-Forwarded-Proto"
 
 _FORWARDED: Final = frozenset({"authorization", "traceparent", "tracestate", "idempotency-key"})
 _PREFIX: Final = "grpc-metadata-"
@@ -83,7 +85,7 @@ class HeaderReader:
             if key:
                 metadata.append((key, _metadata_value(name, key, value)))
         if token is not None:
-            metadata.append(("authorization", f"Bearer {token}"))
+            metadata.append(("authorization", f"Bearer {_printable('Sec-WebSocket-Protocol', token)}"))
         remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
         return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer, reply)
@@ -124,9 +126,11 @@ class HeaderReader:
         """Who called, by which name; what a proxy says counts only if it is trusted."""
         told = request.headers if self._proxies and self._trusts(remote) else None
         came_by = "" if told is None else ", ".join(told.getall("X-Forwarded-For", ()))
-        metadata.append(("x-forwarded-for", f"{came_by}, {remote}" if came_by else remote))
-        metadata.append(("x-forwarded-host", _host(request, told)))
-        metadata.append(("x-forwarded-proto", _proto(request, told)))
+        named_by = "Host" if told is None or _FORWARDED_HOST not in told else _FORWARDED_HOST
+        by = f"{came_by}, {remote}" if came_by else remote
+        metadata.append(("x-forwarded-for", _printable("X-Forwarded-For", by)))
+        metadata.append(("x-forwarded-host", _printable(named_by, _host(request, told))))
+        metadata.append(("x-forwarded-proto", _printable(_FORWARDED_PROTO, _proto(request, told))))
 
     def prefix_of(self, request: web.Request) -> str:
         """The path that a trusted proxy has put before ours, empty without one."""
@@ -176,7 +180,11 @@ def _metadata_value(name: str, key: str, value: str) -> str | bytes:
             return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise _bad_header(name, "expected base64") from None
-    if _VALUE.fullmatch(value) is None:
+    return _printable(name, value)
+
+
+def _printable(name: str, value: str) -> str:
+    if _VALUE.fullmatch(value) is None:  # gRPC refuses it too, as if it were the gateway's mistake
         raise _bad_header(name, "expected printable ASCII")
     return value
 
@@ -205,12 +213,12 @@ def _addresses(peername: object) -> tuple[str, str]:
 
 def _host(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     host = request.headers.get("Host", "")
-    return host if told is None else _last(told.get("X-Forwarded-Host", host))
+    return host if told is None else _last(told.get(_FORWARDED_HOST, host))
 
 
 def _proto(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     proto = "https" if request.secure else "http"
-    return proto if told is None else _last(told.get("X-Forwarded-Proto", proto))
+    return proto if told is None else _last(told.get(_FORWARDED_PROTO, proto))
 
 
 def _last(value: str) -> str:

@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote_plus
 
 from aiohttp import web
 
-from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.errors import RequestError, UpstreamError, Violation, invalid
+from orchestration.gateway.schema import is_text
 from orchestration.gateway.streamforms import StreamForm
 from orchestration.gateway.values import JsonValue
 
@@ -22,7 +23,12 @@ Messages = AsyncGenerator[bytes, None]
 
 
 def resume_query(query: str, name: str, last_event_id: str) -> str:
-    """The query of an event stream taken up again: what the browser saw last stands for the cursor it began with."""
+    """The query of an event stream taken up again: what the browser saw last stands for the cursor it began with.
+
+    Raises `RequestError` for what no field can hold.
+    """
+    if not is_text(last_event_id):
+        raise invalid("INVALID_HEADER", [Violation(LAST_EVENT_ID, "is not UTF-8")], {"header": LAST_EVENT_ID})
     kept = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) != name]
     return "&".join([*kept, f"{name}={quote(last_event_id, safe='')}"])
 
