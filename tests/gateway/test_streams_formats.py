@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import grpc
@@ -151,6 +153,13 @@ class TestPostedStream:
         """T209."""
         answer = await self.post(served, body, JSON)
         assert (answer.status, answer.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+    @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+    async def test_compressed_array(self, served: Running, coding: str, pack: Callable[[bytes], bytes]) -> None:
+        headers = {"Content-Type": JSON, "Content-Encoding": coding}
+        body = pack(b'[{"text":"x"},{"text":"y"}]')
+        answer = await served.send("POST", "/v1/rooms/a/collect", body=body, headers=headers)
+        assert answer.json == {"count": 2, "texts": ["a/x", "/y"]}
 
     async def test_array_with_half_a_character(self, served: Running) -> None:
         answer = await self.post(served, b'[{"text":"x"},{"text":"\\ud800"}]', JSON)

@@ -91,11 +91,18 @@ class Server:
         if not binder.takes_body:
             await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
-        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
-        body = await read_body(
-            request, limit, any_type=binder.takes_raw_body, timeout_s=timeout_s, packed=self.gets_packed
-        )
+        body = await self.read_body(request, any_type=binder.takes_raw_body)
         return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
+
+    async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
+        """The whole body, decompressed, within the configured limits.
+
+        Args:
+            request: The request.
+            any_type: Whether the body need not be JSON.
+        """
+        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
+        return await read_body(request, limit, any_type=any_type, timeout_s=timeout_s, packed=self.gets_packed)
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
         """Headers that any answer has."""

@@ -10,7 +10,6 @@ from typing import NoReturn, Protocol
 import grpc
 from aiohttp import web
 
-from orchestration.gateway.body import read_body
 from orchestration.gateway.clientmessages import ClientMessages, single, unread
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
@@ -54,6 +53,10 @@ class Surroundings(Protocol):
 
     async def bind(self, request: web.Request, target: Target, query: str) -> bytes:
         """The one message of a request."""
+        ...
+
+    async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
+        """The whole body, decompressed."""
         ...
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
@@ -165,11 +168,9 @@ class StreamServer:
         return await self._tools.finisher.finish(request, route, body, headers, reply)
 
     async def _texts(self, request: web.Request) -> AsyncIterator[bytes]:
-        limit = self._config.max_body_bytes
         if is_lines(request):
-            return read_lines(request, limit)
-        timeout_s = self._config.body_timeout_s
-        return _each(read_array(await read_body(request, limit, any_type=False, timeout_s=timeout_s)))
+            return read_lines(request, self._config.max_body_bytes)
+        return _each(read_array(await self._server.read_body(request, any_type=False)))
 
     def _add_metadata(self, error: UpstreamError, reply: Reply | None) -> None:
         if reply is not None:
