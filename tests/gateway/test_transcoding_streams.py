@@ -56,6 +56,15 @@ async def test_stream_of_a_post(served: Running) -> None:
     assert answer.lines == [{"result": ticks(1)[0]}]
 
 
+@pytest.mark.parametrize("target", ["/v1/ticks", "/v1/rooms/a/collect"])
+@pytest.mark.parametrize(("name", "value"), [("If-Match", '"v1"'), ("If-None-Match", "*")])
+async def test_a_condition_that_cannot_be_checked_is_refused(
+    served: Running, target: str, name: str, value: str
+) -> None:
+    answer = await served.send("POST", target, headers={name: value})
+    assert (answer.status, list(answer.violations)) == (400, [name])
+
+
 async def test_stream_of_nothing(served: Running) -> None:
     answer = await served.get("/v1/ticks")
     assert (answer.status, answer.body) == (200, b"")

@@ -11,7 +11,7 @@ from aiohttp import web
 from orchestration.gateway.body import read_body, refuse_body
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
-from orchestration.gateway.entitytags import refuse_preconditions
+from orchestration.gateway.entitytags import every, refuse_preconditions
 from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
@@ -124,10 +124,12 @@ def _check_accept(request: web.Request) -> None:
 
 def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:
     """The message of a request that may change something, with the etag that must still hold."""
-    if_match = request.headers.get("If-Match")
-    if if_match is None and "If-None-Match" not in request.headers:
+    matches = "If-Match" in request.headers
+    if not matches and "If-None-Match" not in request.headers:
         return message
     if request.method == "HEAD":
         return message
     refuse_preconditions(request.headers, bound=route.request_tag is not None)
-    return message if route.request_tag is None or if_match is None else route.request_tag.bind(message, if_match)
+    if route.request_tag is None or not matches:
+        return message
+    return route.request_tag.bind(message, every(request.headers, "If-Match"))

@@ -13,6 +13,7 @@ from aiohttp import web
 from orchestration.gateway.clientmessages import ClientMessages, single, unread
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
+from orchestration.gateway.entitytags import refuse_preconditions
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.handshake import accepted, bearer_token, check_handshake
@@ -94,7 +95,10 @@ class StreamServer:
         if route.client_streaming:
             if route.method.server_streaming or not route.binder.takes_body:
                 _upgrade_required(route)
+            refuse_preconditions(request.headers, bound=False)
             return await self._collect(request, target, request_id)
+        if request.method not in ("GET", "HEAD"):
+            refuse_preconditions(request.headers, bound=False)
         query, style = route.system.take(request.rel_url.raw_query_string)
         form = self._form(request, route.encoder.styled(replace(style, indented=False)))
         resumed = form.content_type(None) == EVENT_STREAM and request.headers.get(LAST_EVENT_ID)
