@@ -176,6 +176,24 @@ class TestForwarded:
             assert metadata["x-forwarded-host"] == "api.example"
             assert metadata["x-forwarded-proto"] == "https"
 
+    async def test_the_proxys_own_line_is_the_last(self, transport: Transport) -> None:
+        """What comes before it was sent by the caller."""
+        told = "".join(
+            f"{name}: {value}\r\n"
+            for name, *values in (
+                ("X-Forwarded-For", "evil", "192.0.2.7"),
+                ("X-Forwarded-Host", "evil.example", "api.example"),
+                ("X-Forwarded-Proto", "http", "https"),
+            )
+            for value in values
+        )
+        async with running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served:
+            answer = await exchange(served.base, f"GET /v1/inspect HTTP/1.1\r\nHost: a\r\n{told}\r\n")
+            metadata = answer.json["metadata"]
+            assert metadata["x-forwarded-for"] == "evil, 192.0.2.7, 127.0.0.1"
+            assert metadata["x-forwarded-host"] == "api.example"
+            assert metadata["x-forwarded-proto"] == "https"
+
 
 async def test_calls_run_side_by_side(served: Running) -> None:
     start = time.monotonic()

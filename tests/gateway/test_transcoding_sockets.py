@@ -158,6 +158,23 @@ class TestOrigin:
         async with served.socket("/v1/ticks", origin=served.base) as socket:
             assert await frames(socket) == []
 
+    async def test_own_pages_behind_a_proxy_are_let_in(self, transport: Transport) -> None:
+        headers = {"X-Forwarded-Host": "app.example"}
+        async with (
+            running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served,
+            served.session.ws_connect(served.url("/v1/ticks"), origin="https://app.example", headers=headers) as socket,
+        ):
+            assert await frames(socket) == []
+
+    async def test_a_stranger_is_no_proxy(self, served: Running) -> None:
+        headers = {"X-Forwarded-Host": "evil.example"}
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            async with served.session.ws_connect(
+                served.url("/v1/ticks"), origin="https://evil.example", headers=headers
+            ):
+                pass
+        assert caught.value.status == 403
+
     async def test_listed_pages_are_let_in(self, transport: Transport) -> None:
         config = GatewayConfig(cors_origins=["https://page.example"])
         async with (

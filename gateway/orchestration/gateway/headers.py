@@ -21,6 +21,7 @@ from orchestration.gateway.upstream import Call, Reply
 REQUEST_ID: Final = "X-Request-Id"
 _FORWARDED_HOST: Final = "X-Forwarded-Host"
 _FORWARDED_PROTO: Final = "X-Forwarded-Proto"
+_FORWARDED_PREFIX: Final = "X-Forwarded-Prefix"
 
 _FORWARDED: Final = frozenset({"authorization", "traceparent", "tracestate", "idempotency-key"})
 _PREFIX: Final = "grpc-metadata-"
@@ -94,7 +95,7 @@ class HeaderReader:
         """The URL without its query as the caller sees it; empty when the host that it names is none."""
         told = request.headers if self._proxies and self._trusts(_addresses(request.protocol.peername)[0]) else None
         host, proto = _host(request, told), _proto(request, told)
-        prefix = "" if told is None else _last(told.get("X-Forwarded-Prefix", "")).rstrip("/")
+        prefix = "" if told is None else _last(told, _FORWARDED_PREFIX, "").rstrip("/")
         if _HOST.fullmatch(host) is None or proto not in ("http", "https") or _PREFIX_PATH.fullmatch(prefix) is None:
             return ""
         return f"{proto}://{host}{prefix}{request.rel_url.raw_path}"
@@ -136,7 +137,12 @@ class HeaderReader:
         """The path that a trusted proxy has put before ours, empty without one."""
         if not self._proxies or not self._trusts(_addresses(request.protocol.peername)[0]):
             return ""
-        return request.headers.get("X-Forwarded-Prefix", "")
+        return _last(request.headers, _FORWARDED_PREFIX, "")
+
+    def hosts(self, request: web.Request) -> list[str]:
+        """The names that the caller may have used: Host, and what a trusted proxy says."""
+        told = request.headers if self._proxies and self._trusts(_addresses(request.protocol.peername)[0]) else None
+        return [_host(request, None), *([] if told is None else [_host(request, told)])]
 
     def _trusts(self, remote: str) -> bool:
         try:
@@ -213,17 +219,18 @@ def _addresses(peername: object) -> tuple[str, str]:
 
 def _host(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     host = request.headers.get("Host", "")
-    return host if told is None else _last(told.get(_FORWARDED_HOST, host))
+    return host if told is None else _last(told, _FORWARDED_HOST, host)
 
 
 def _proto(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     proto = "https" if request.secure else "http"
-    return proto if told is None else _last(told.get(_FORWARDED_PROTO, proto))
+    return proto if told is None else _last(told, _FORWARDED_PROTO, proto)
 
 
-def _last(value: str) -> str:
-    """What the proxy next to this one says, where several have said something."""
-    return value.rpartition(",")[2].strip()
+def _last(told: CIMultiDictProxy[str], name: str, default: str) -> str:
+    """What the proxy next to this one says, where several have said something, on one line or on lines of their own."""
+    lines = told.getall(name, ())
+    return lines[-1].rpartition(",")[2].strip() if lines else default
 
 
 def _bad_header(name: str, description: str) -> RequestError:

@@ -123,7 +123,7 @@ class StreamServer:
 
     async def socket(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer over a WebSocket."""
-        if not self._tools.cors.lets_socket(request):
+        if not self._tools.cors.lets_socket(request, self._tools.headers.hosts(request)):
             _origin_refused(request)
         check_handshake(request)
         call = self._tools.headers.read(request, request_id, streaming=True, token=bearer_token(request))
