@@ -28,6 +28,11 @@ async def test_server_stream(served: Running) -> None:
         assert socket.close_code == 1000
 
 
+async def test_frames_are_never_indented(served: Running) -> None:
+    async with served.socket("/v1/ticks?count=1&$prettyPrint=true") as socket:
+        assert "\n" not in await socket.receive_str(timeout=5)
+
+
 async def test_server_stream_with_a_body(served: Running) -> None:
     """T218: the first frame is the request where the rule has a body; there is no second one."""
     async with served.socket("/v1/ticks/from/7") as socket:

@@ -100,7 +100,7 @@ class GatewayConfig:
     response_metadata: Sequence[str] = ("*",)
     """Keys of the service's metadata that callers see, ``*`` standing for all: initial metadata as headers
     ``Grpc-Metadata-KEY``, trailing metadata as HTTP trailers ``Grpc-Trailer-KEY`` for requests with ``TE: trailers``.
-    Unary methods alone."""
+    A server's stream over plain HTTP has initial metadata alone, a WebSocket none."""
     metadata_status: bool = False
     """Let a service choose the status of an answer that is OK by its initial or trailing metadata: ``x-http-code``
     (200 to 399), and ``location`` for the Location header."""

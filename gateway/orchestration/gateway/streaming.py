@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 
 import grpc
 from aiohttp import web
+from multidict import CIMultiDict
 
 from orchestration.gateway.clientmessages import ClientMessages, single, unread
 from orchestration.gateway.config import GatewayConfig
@@ -111,8 +112,8 @@ class StreamServer:
         if request.method == "HEAD":
             return web.Response(headers={**answer, "Content-Type": form.content_type(None)})
 
-        def headers() -> dict[str, str]:
-            return answer if reply is None else {**answer, **dict(self._tools.replies.headers(reply))}
+        def headers() -> CIMultiDict[str]:
+            return CIMultiDict([*answer.items(), *([] if reply is None else self._tools.replies.headers(reply))])
 
         stream = StreamAnswer(route.rpc.stream(single(message), call), form, self._server.tell, self._pace)
         try:
@@ -137,7 +138,7 @@ class StreamServer:
         )
         socket.headers.update(self._server.answer_headers(request, request_id))
         messages = target.route.rpc.stream(requests, call)
-        encode = target.route.encoder.styled(style).encode
+        encode = target.route.encoder.styled(replace(style, indented=False)).encode
         stream = SocketStream(socket, messages, incoming, encode, self._server.tell, self._config.keepalive_s)
         return await stream.serve(request)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from orchestration.gateway.errors import RequestError, UpstreamError, Violation, invalid
 from orchestration.gateway.schema import is_text
@@ -95,7 +96,7 @@ class StreamAnswer:
         self._pace = pace
 
     async def send(
-        self, request: web.Request, headers: Callable[[], Mapping[str, str]], *, resumed: bool = False
+        self, request: web.Request, headers: Callable[[], CIMultiDict[str]], *, resumed: bool = False
     ) -> web.StreamResponse:
         """Send the stream.
 
