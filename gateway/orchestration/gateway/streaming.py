@@ -102,8 +102,10 @@ class StreamServer:
             refuse_preconditions(request.headers, bound=False)
         query, style = route.system.take(request.rel_url.raw_query_string)
         form = self._form(request, route.encoder.styled(replace(style, indented=False)))
-        resumed = form.content_type(None) == EVENT_STREAM and request.headers.get(LAST_EVENT_ID)
-        if resumed and route.resumes_at is not None:
+        resumed = ""
+        if route.resumes_at and form.content_type(None) == EVENT_STREAM:
+            resumed = request.headers.get(LAST_EVENT_ID, "")
+        if resumed:
             query = resume_query(query, route.resumes_at, resumed)
         message = await self._server.bind(request, target, query)
         reply = Reply() if self._tools.replies.wanted else None
@@ -117,7 +119,7 @@ class StreamServer:
 
         stream = StreamAnswer(route.rpc.stream(single(message), call), form, self._server.tell, self._pace)
         try:
-            return await stream.send(request, headers, resumed=bool(resumed) and route.resumes_at is not None)
+            return await stream.send(request, headers, resumed=bool(resumed))
         except UpstreamError as error:
             self._add_metadata(error, reply)
             raise
