@@ -53,6 +53,10 @@ async def test_binary_metadata_is_decoded(served: Running, text: str) -> None:
         pytest.param("Grpc-Metadata-Thing-Bin", "!!", id="T176"),
         pytest.param("Grpc-Metadata-Grpc-Timeout", "5S", id="reserved"),
         pytest.param("Grpc-Metadata-X-Forwarded-For", "1.2.3.4", id="spoofed"),
+        *(
+            pytest.param(f"Grpc-Metadata-{name}", "x", id=name)
+            for name in ("Connection", "Host", "Keep-Alive", "Proxy-Connection", "TE", "Transfer-Encoding", "Upgrade")
+        ),
         pytest.param("Grpc-Metadata-", "x", id="nameless"),
         pytest.param("Grpc-Metadata-Foo", "café", id="not-ascii"),
         pytest.param("X-Request-Id", "a b", id="request-id"),
@@ -114,6 +118,12 @@ async def test_deadline_reaches_the_handler(served: Running, header: str, value:
     answer = await served.send("GET", "/v1/inspect", headers={header: value})
     # gRPC rounds timeouts up on the wire.
     assert seconds - 2 < answer.json["time_remaining"] <= seconds * 1.01 + 0.1
+
+
+@pytest.mark.parametrize("value", ["99999999H", "2562048H"])
+async def test_a_deadline_is_never_too_long(served: Running, value: str) -> None:
+    """In nanoseconds these leave 64 bits: they would be over at once."""
+    assert (await served.get("/v1/inspect", Grpc_Timeout=value)).status == 200
 
 
 async def test_no_deadline(served: Running) -> None:

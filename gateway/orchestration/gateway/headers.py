@@ -14,7 +14,7 @@ from typing import Final, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.config import NOT_FORWARDED, GatewayConfig
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.upstream import Call, Reply
 
@@ -35,9 +35,6 @@ _PERMANENT: Final = frozenset(
 """Headers that grpc-gateway passes on with a prefix."""
 _PERMANENT_PREFIX: Final = "grpcgateway-"
 _MOST_NAMES: Final = 1024
-_OWN: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"})
-"""Keys that the gateway itself vouches for."""
-
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -45,6 +42,8 @@ _HOST: Final = re.compile(r"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _PREFIX_PATH: Final = re.compile(r"(/[0-9A-Za-z._~%!$&'()*+,;=:@-]+)*")
 _GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_LONGEST_S: Final = 365 * 86400.0
+"""Longest deadline: gRPC counts nanoseconds in 64 bits, and what they cannot hold has passed already."""
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -53,7 +52,7 @@ class HeaderReader:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._default_timeout = config.default_timeout_s
-        self._max_timeout = config.max_timeout_s
+        self._max_timeout = min(config.max_timeout_s or _LONGEST_S, _LONGEST_S)
         self._proxies = [ipaddress.ip_network(network) for network in config.trusted_proxies]
         self._forwarded_names = _FORWARDED | {name.lower() for name in config.forward_headers}
         self._permanent = config.permanent_headers
@@ -119,8 +118,8 @@ class HeaderReader:
         key = lower[len(_PREFIX) :]
         if _KEY.fullmatch(key) is None:
             raise _bad_header(name, "the rest of the name is no metadata key")
-        if key.startswith("grpc-") or key in _OWN:
-            raise _bad_header(name, f"{key} is set by the gateway alone")
+        if key.startswith("grpc-") or key in NOT_FORWARDED:
+            raise _bad_header(name, f"metadata {key} is set by the gateway or by gRPC alone")
         return key
 
     def _forwarded(self, request: web.Request, remote: str, metadata: list[tuple[str, str | bytes]]) -> None:
@@ -158,7 +157,7 @@ class HeaderReader:
             if name in headers
         ]
         if asked:
-            return min(asked) if self._max_timeout is None else min(*asked, self._max_timeout)
+            return min(*asked, self._max_timeout)
         return None if streaming else self._default_timeout
 
 
