@@ -70,6 +70,9 @@ async def test_compressed_bytes_have_a_tag_of_their_own() -> None:
         headers = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
         unchanged = await served.send("GET", "/v1/books/1", headers=headers)
         assert (unchanged.status, unchanged.headers["Vary"]) == (304, "Accept-Encoding")
+        assert unchanged.headers["ETag"] == packed.headers["ETag"]
+        headers["Accept-Encoding"] = "identity"
+        assert (await served.send("GET", "/v1/books/1", headers=headers)).headers["ETag"] == '"v1"'
         await served.send("DELETE", "/v1/books/1", headers={"If-Match": packed.headers["ETag"]})
         assert served.library.asked[-1].etag == "v1"
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from orchestration.gateway import GatewayConfig
 from orchestration.gateway.topfields import get_string, with_string
 from tests.support.library_service import Lending, lending, message
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Transport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -150,6 +151,32 @@ async def test_if_match_and_the_resource_differ(served: Lending) -> None:
 async def test_if_match_that_is_no_tag(served: Lending, header: str) -> None:
     answer = await served.send("DELETE", "/v1/books/1", headers={"If-Match": header})
     assert (answer.status, list(answer.violations)) == (400, ["If-Match"])
+    assert not served.library.asked
+
+
+@pytest.mark.parametrize("header", ['""', '"--gzip"'])
+async def test_an_empty_tag_never_matches(served: Lending, header: str) -> None:
+    """In the request it would be no etag, which asks for no check."""
+    answer = await served.send("DELETE", "/v1/books/1", headers={"If-Match": header})
+    assert (answer.status, answer.reason) == (412, "PRECONDITION_FAILED")
+    assert not served.library.asked
+
+
+async def test_conditions_on_several_lines_are_one_list(served: Lending) -> None:
+    def ask(method: str, *lines: str) -> str:
+        return "\r\n".join([f"{method} /v1/books/1 HTTP/1.1", "Host: a", *lines, "", ""])
+
+    unchanged = await exchange(served.base, ask("GET", 'If-None-Match: "v0"', 'If-None-Match: "v1"'))
+    assert unchanged.status == 304
+    served.library.asked.clear()
+    several = await exchange(served.base, ask("DELETE", 'If-Match: "v1"', 'If-Match: "v2"'))
+    assert (several.status, several.reason) == (400, "INVALID_HEADER")
+    assert not served.library.asked
+
+
+async def test_if_match_that_is_not_utf_8(served: Lending) -> None:
+    answer = await exchange(served.base, b'DELETE /v1/books/1 HTTP/1.1\r\nHost: a\r\nIf-Match: "\xff"\r\n\r\n')
+    assert (answer.status, answer.reason) == (400, "INVALID_HEADER")
     assert not served.library.asked
 
 

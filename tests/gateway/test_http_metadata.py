@@ -125,6 +125,21 @@ async def test_status_is_the_services_by_configuration(transport: Transport) -> 
         assert failed.status == 404
 
 
+@pytest.mark.parametrize("status", ["204", "304"])
+async def test_no_trailers_after_an_answer_without_a_body(transport: Transport, status: str) -> None:
+    """They would be taken for the beginning of the next answer."""
+    body = json.dumps({"trailing": {"x-http-code": status, "took": "5"}})
+    request = f"POST /v1/metadata HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    async with (
+        lending(transport, GatewayConfig(metadata_status=True)) as service,
+        connected(service.base) as connection,
+    ):
+        await connection.send(request + "GET /v1/text?text=next HTTP/1.1\r\nHost: a\r\n\r\n")
+        first, second = await connection.answer(), await connection.answer()
+        assert (first.status, first.all("Transfer-Encoding"), first.all("Trailer")) == (int(status), [], [])
+        assert (second.status, second.json) == (200, {"text": "next"})
+
+
 async def test_status_is_not_the_services_by_default(served: Lending) -> None:
     """T185."""
     answer = await ask(served, initial={"x-http-code": "201", "location": "/x"})

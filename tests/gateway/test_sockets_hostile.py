@@ -95,6 +95,7 @@ async def opened(
         ({"Sec-WebSocket-Key": ""}, 400),
         ({"Sec-WebSocket-Key": "short"}, 400),
         ({"Sec-WebSocket-Key": "AAAA"}, 400),
+        ({"Sec-WebSocket-Protocol": "bearer, é"}, 400),
     ],
 )
 async def test_handshake_that_is_none(served: Running, headers: dict[str, str], status: int) -> None:

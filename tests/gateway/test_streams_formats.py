@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import grpc
 import pytest
 
 from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig
+from orchestration.gateway.codec import Codec
+from orchestration.gateway.responses import ResponseEncoder
+from orchestration.gateway.systemparams import PLAIN
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Answer, Running, Transport, listening, running
-from tests.support.transcoding_service import SERVICE, Handlers, compile_protos
+from tests.support.transcoding_service import SERVICE, Handlers, compile_protos, pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,6 +51,26 @@ async def test_array(served: Running, count: int) -> None:
     """T197: the messages as they are, without an envelope."""
     answer = await served.get(f"/v1/ticks?count={count}", Accept=JSON)
     assert [tick["number"] for tick in answer.json] == list(range(1, count + 1))
+
+
+async def test_all_values_of_metadata_are_headers(transport: Transport) -> None:
+    handlers = Handlers()
+    count = handlers.on_count
+
+    async def tell(request: Any, context: Any) -> AsyncIterator[Any]:
+        await context.send_initial_metadata((("shelf", "a"), ("shelf", "b")))
+        async for tick in count(request, context):
+            yield tick
+
+    handlers.on_count = tell  # type: ignore[method-assign]
+    async with running(transport, handlers=handlers) as served:
+        answer = await exchange(served.base, "GET /v1/ticks?count=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer.all("Grpc-Metadata-Shelf") == ["a", "b"]
+
+
+async def test_a_plain_style_costs_nothing() -> None:
+    encoder = ResponseEncoder(pool().FindMessageTypeByName("gatewaytest.Tick"), "", Codec(compile_protos()))
+    assert encoder.styled(replace(PLAIN, indented=False)) is encoder
 
 
 async def test_array_by_configuration(transport: Transport) -> None:
@@ -151,6 +179,18 @@ class TestPostedStream:
         """T209."""
         answer = await self.post(served, body, JSON)
         assert (answer.status, answer.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+    @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+    async def test_compressed_array(self, served: Running, coding: str, pack: Callable[[bytes], bytes]) -> None:
+        headers = {"Content-Type": JSON, "Content-Encoding": coding}
+        body = pack(b'[{"text":"x"},{"text":"y"}]')
+        answer = await served.send("POST", "/v1/rooms/a/collect", body=body, headers=headers)
+        assert answer.json == {"count": 2, "texts": ["a/x", "/y"]}
+
+    async def test_array_with_half_a_character(self, served: Running) -> None:
+        answer = await self.post(served, b'[{"text":"x"},{"text":"\\ud800"}]', JSON)
+        assert answer.status == 400
+        assert answer.json["error"]["message"].startswith("message 2: ")
 
     @pytest.mark.parametrize(
         ("line", "said"), [(b'{"text":5}', "text"), (b"{", "line 1"), (b'{"nope":1}', "nope"), (b"\xff", "UTF-8")]

@@ -53,6 +53,10 @@ async def test_binary_metadata_is_decoded(served: Running, text: str) -> None:
         pytest.param("Grpc-Metadata-Thing-Bin", "!!", id="T176"),
         pytest.param("Grpc-Metadata-Grpc-Timeout", "5S", id="reserved"),
         pytest.param("Grpc-Metadata-X-Forwarded-For", "1.2.3.4", id="spoofed"),
+        *(
+            pytest.param(f"Grpc-Metadata-{name}", "x", id=name)
+            for name in ("Connection", "Host", "Keep-Alive", "Proxy-Connection", "TE", "Transfer-Encoding", "Upgrade")
+        ),
         pytest.param("Grpc-Metadata-", "x", id="nameless"),
         pytest.param("Grpc-Metadata-Foo", "café", id="not-ascii"),
         pytest.param("X-Request-Id", "a b", id="request-id"),
@@ -69,6 +73,17 @@ async def test_bad_header_is_refused_by_name(served: Running, header: str, value
     assert answer.status == 400
     assert answer.json["error"]["status"] == "INVALID_ARGUMENT"
     assert list(answer.violations) == [header]
+
+
+@pytest.mark.parametrize("value", [b"x\xff", b"x\ty", "é.example".encode()])
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"])
+async def test_what_metadata_cannot_hold_is_refused(transport: Transport, header: str, value: bytes) -> None:
+    """gRPC's own refusal would be an error of the gateway's."""
+    lines = [b"GET /v1/inspect HTTP/1.1", *([] if header == "Host" else [b"Host: a"]), header.encode() + b": " + value]
+    async with running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served:
+        answer = await exchange(served.base, b"\r\n".join(lines) + b"\r\n\r\n")
+        assert (answer.status, answer.reason) == (400, "INVALID_HEADER")
+        assert answer.json["error"]["details"][1]["field_violations"][0]["field"] == header
 
 
 async def test_valid_call_after_a_bad_one(served: Running) -> None:
@@ -103,6 +118,12 @@ async def test_deadline_reaches_the_handler(served: Running, header: str, value:
     answer = await served.send("GET", "/v1/inspect", headers={header: value})
     # gRPC rounds timeouts up on the wire.
     assert seconds - 2 < answer.json["time_remaining"] <= seconds * 1.01 + 0.1
+
+
+@pytest.mark.parametrize("value", ["99999999H", "2562048H"])
+async def test_a_deadline_is_never_too_long(served: Running, value: str) -> None:
+    """In nanoseconds these leave 64 bits: they would be over at once."""
+    assert (await served.get("/v1/inspect", Grpc_Timeout=value)).status == 200
 
 
 async def test_no_deadline(served: Running) -> None:
@@ -162,6 +183,24 @@ class TestForwarded:
         async with running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served:
             metadata = (await served.send("GET", "/v1/inspect", headers=self.told)).json["metadata"]
             assert metadata["x-forwarded-for"] == "192.0.2.7, 127.0.0.1"
+            assert metadata["x-forwarded-host"] == "api.example"
+            assert metadata["x-forwarded-proto"] == "https"
+
+    async def test_the_proxys_own_line_is_the_last(self, transport: Transport) -> None:
+        """What comes before it was sent by the caller."""
+        told = "".join(
+            f"{name}: {value}\r\n"
+            for name, *values in (
+                ("X-Forwarded-For", "evil", "192.0.2.7"),
+                ("X-Forwarded-Host", "evil.example", "api.example"),
+                ("X-Forwarded-Proto", "http", "https"),
+            )
+            for value in values
+        )
+        async with running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served:
+            answer = await exchange(served.base, f"GET /v1/inspect HTTP/1.1\r\nHost: a\r\n{told}\r\n")
+            metadata = answer.json["metadata"]
+            assert metadata["x-forwarded-for"] == "evil, 192.0.2.7, 127.0.0.1"
             assert metadata["x-forwarded-host"] == "api.example"
             assert metadata["x-forwarded-proto"] == "https"
 

@@ -28,6 +28,11 @@ async def test_server_stream(served: Running) -> None:
         assert socket.close_code == 1000
 
 
+async def test_frames_are_never_indented(served: Running) -> None:
+    async with served.socket("/v1/ticks?count=1&$prettyPrint=true") as socket:
+        assert "\n" not in await socket.receive_str(timeout=5)
+
+
 async def test_server_stream_with_a_body(served: Running) -> None:
     """T218: the first frame is the request where the rule has a body; there is no second one."""
     async with served.socket("/v1/ticks/from/7") as socket:
@@ -157,6 +162,23 @@ class TestOrigin:
     async def test_own_pages_are_let_in(self, served: Running) -> None:
         async with served.socket("/v1/ticks", origin=served.base) as socket:
             assert await frames(socket) == []
+
+    async def test_own_pages_behind_a_proxy_are_let_in(self, transport: Transport) -> None:
+        headers = {"X-Forwarded-Host": "app.example"}
+        async with (
+            running(transport, config=GatewayConfig(trusted_proxies=["127.0.0.0/8"])) as served,
+            served.session.ws_connect(served.url("/v1/ticks"), origin="https://app.example", headers=headers) as socket,
+        ):
+            assert await frames(socket) == []
+
+    async def test_a_stranger_is_no_proxy(self, served: Running) -> None:
+        headers = {"X-Forwarded-Host": "evil.example"}
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            async with served.session.ws_connect(
+                served.url("/v1/ticks"), origin="https://evil.example", headers=headers
+            ):
+                pass
+        assert caught.value.status == 403
 
     async def test_listed_pages_are_let_in(self, transport: Transport) -> None:
         config = GatewayConfig(cors_origins=["https://page.example"])

@@ -9,6 +9,8 @@ import aiohttp
 import pytest
 
 from orchestration.gateway import GatewayConfig
+from orchestration.gateway.streams import resume_query
+from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Running, Transport, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,9 +46,47 @@ async def test_events_are_taken_up_where_they_ended(served: Running, query: str)
     assert answer.body.split(b"\n\n")[1].startswith(b"id: 8\n")
 
 
+async def test_the_cursor_is_replaced_however_it_is_spelt() -> None:
+    spellings = ("resume_token", "resumeToken")
+    assert resume_query("resumeToken=1&a=b", spellings, "9") == "a=b&resume_token=9"
+    assert resume_query("resume%54oken=1&resume_token=2", spellings, "9") == "resume_token=9"
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "first"),
+    [
+        ("/v1/ticks", {"count": 1}, b"id: 1\n"),
+        ("/v1/ticks/from/3", {"count": 1}, b"id: 4\n"),
+    ],
+)
+async def test_no_taking_up_where_no_query_gives_the_cursor(
+    served: Running, target: str, body: object, first: bytes
+) -> None:
+    """The event stream is what was asked for, from its beginning."""
+    headers = {"Accept": EVENTS, "Last-Event-ID": "7"}
+    answer = await served.send("POST", target, body=body, headers=headers)
+    assert answer.status == 200
+    assert answer.body.split(b"\n\n")[1].startswith(first)
+
+
+async def test_last_event_that_is_not_utf_8(served: Running) -> None:
+    head = f"GET /v1/ticks?count=1 HTTP/1.1\r\nHost: a\r\nAccept: {EVENTS}\r\nLast-Event-ID: ".encode()
+    answer = await exchange(served.base, head + b"\xff\r\n\r\n")
+    assert (answer.status, answer.reason) == (400, "INVALID_HEADER")
+
+
 async def test_stream_of_a_post(served: Running) -> None:
     answer = await served.send("POST", "/v1/ticks", body={"count": 1})
     assert answer.lines == [{"result": ticks(1)[0]}]
+
+
+@pytest.mark.parametrize("target", ["/v1/ticks", "/v1/rooms/a/collect"])
+@pytest.mark.parametrize(("name", "value"), [("If-Match", '"v1"'), ("If-None-Match", "*")])
+async def test_a_condition_that_cannot_be_checked_is_refused(
+    served: Running, target: str, name: str, value: str
+) -> None:
+    answer = await served.send("POST", target, headers={name: value})
+    assert (answer.status, list(answer.violations)) == (400, [name])
 
 
 async def test_stream_of_nothing(served: Running) -> None:

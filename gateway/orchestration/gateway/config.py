@@ -23,10 +23,18 @@ _POSITIVE: Final = (
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name, as RFC 9110 has it."""
 
-_NOT_FORWARDED: Final = frozenset(
+NOT_FORWARDED: Final = frozenset(
     {
-        *("connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"),
-        *("upgrade", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"),
+        *("connection", "content-length", "content-type", "host", "keep-alive", "proxy-connection", "te", "trailer"),
+        *(
+            "transfer-encoding",
+            "upgrade",
+            "user-agent",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+        ),
     }
 )
 """Headers whose metadata is the gateway's or gRPC's own, beside those of ``grpc-``."""
@@ -44,7 +52,7 @@ class GatewayConfig:
     """Deadline of a unary call that names none, in seconds; None: the upstream's own. Streams that name none have
     none."""
     max_timeout_s: float | None = None
-    """Longest deadline that a call may name, in seconds; a longer one is cut to it."""
+    """Longest deadline that a call may name, in seconds; a longer one is cut to it. None: a year."""
     unknown_query: Literal["error", "ignore"] | frozenset[str] = "error"
     """What a query parameter that names no field meets: 400, or silence for all, or silence for those named here."""
     unknown_json: Literal["error", "ignore"] = "error"
@@ -100,7 +108,7 @@ class GatewayConfig:
     response_metadata: Sequence[str] = ("*",)
     """Keys of the service's metadata that callers see, ``*`` standing for all: initial metadata as headers
     ``Grpc-Metadata-KEY``, trailing metadata as HTTP trailers ``Grpc-Trailer-KEY`` for requests with ``TE: trailers``.
-    Unary methods alone."""
+    A server's stream over plain HTTP has initial metadata alone, a WebSocket none."""
     metadata_status: bool = False
     """Let a service choose the status of an answer that is OK by its initial or trailing metadata: ``x-http-code``
     (200 to 399), and ``location`` for the Location header."""
@@ -138,5 +146,5 @@ class GatewayConfig:
                 if _TOKEN.fullmatch(header) is None:
                     raise ValueError(f"{name}: {header!r} is no name of a header")
         for header in self.forward_headers:
-            if header.lower() in _NOT_FORWARDED or header.lower().startswith("grpc-"):
+            if header.lower() in NOT_FORWARDED or header.lower().startswith("grpc-"):
                 raise ValueError(f"forward_headers: metadata {header.lower()!r} is set by the gateway or by gRPC alone")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -72,7 +72,12 @@ class Cors:
                 headers["Access-Control-Allow-Headers"] = wanted
         return headers
 
-    def lets_socket(self, request: web.Request) -> bool:
-        """Whether a WebSocket may be opened: browsers ask for no leave, so that their origin must be looked at."""
+    def lets_socket(self, request: web.Request, hosts: Sequence[str]) -> bool:
+        """Whether a WebSocket may be opened: browsers ask for no leave, so that their origin must be looked at.
+
+        Args:
+            request: The handshake.
+            hosts: The names of this server, whose own pages are let in.
+        """
         origin = request.headers.get("Origin")
-        return origin is None or self.allows(origin) or names_host(origin, [request.headers.get("Host", "")])
+        return origin is None or self.allows(origin) or names_host(origin, hosts)

@@ -17,7 +17,7 @@ COMPRESSED: Final = "--gzip"
 """Ends the tag of a compressed answer: other bytes need another strong tag. Taken off when the tag comes back."""
 
 _FIELD: Final = "etag"
-_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"')
+_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\ud7ff\ue000-\U0010ffff]*)"')
 _OPAQUE: Final = re.compile(r"[\x21\x23-\x7e]+")
 
 
@@ -55,6 +55,8 @@ class RequestTag:
             raise _never_matches(if_match)
         opaque = tag.group(2).removesuffix(COMPRESSED)
         value = f'{tag.group(1) or ""}"{opaque}"' if self._quoted else opaque
+        if not value:  # it would ask the service for no check
+            raise _never_matches(if_match)
         there = get_string(wire, self._numbers)
         if there and there != value:
             text = f"is {there!r}, and If-Match says {value!r}"
@@ -89,6 +91,11 @@ def weak_tag(body: bytes) -> str:
     return f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
+def every(headers: CIMultiDictProxy[str], name: str) -> str:
+    """The tags that a condition names, which may stand on several lines."""
+    return ", ".join(headers.getall(name, ()))
+
+
 def unchanged(if_none_match: str, tag: str) -> bool:
     """Whether If-None-Match names the tag, by the weak comparison."""
     if if_none_match.strip() == "*":
@@ -109,7 +116,7 @@ def refuse_preconditions(headers: CIMultiDictProxy[str], *, bound: bool) -> None
         headers: Of a request that changes something.
         bound: Whether If-Match can be checked.
     """
-    if not bound and headers.get("If-Match", "*").strip() != "*":
+    if not bound and "If-Match" in headers and every(headers, "If-Match").strip() != "*":
         raise _bad("If-Match", "this method takes no etag")
     if "If-None-Match" in headers:
         raise _bad("If-None-Match", "only GET and HEAD take it")
@@ -124,6 +131,6 @@ def _never_matches(if_match: str) -> RequestError:
         412,
         grpc.StatusCode.FAILED_PRECONDITION,
         "PRECONDITION_FAILED",
-        f"If-Match: {if_match} is a weak entity tag, which never matches",
+        f"If-Match: {if_match} is a weak or an empty entity tag, which never matches",
         metadata={"header": "If-Match"},
     )

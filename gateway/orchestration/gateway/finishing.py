@@ -9,9 +9,9 @@ from aiohttp import web
 
 from orchestration.gateway.compression import accepts_gzip, compress
 from orchestration.gateway.config import GatewayConfig
-from orchestration.gateway.entitytags import compressed_tag, unchanged, weak_tag
+from orchestration.gateway.entitytags import compressed_tag, every, unchanged, weak_tag
 from orchestration.gateway.headers import HeaderReader
-from orchestration.gateway.replies import ReplyHeaders, send_with_trailers
+from orchestration.gateway.replies import NO_BODY, ReplyHeaders, send_with_trailers
 from orchestration.gateway.routes import Route
 from orchestration.gateway.upstream import Reply
 
@@ -42,8 +42,8 @@ class Finisher:
         tag = self._tag(request, route, body)
         if tag:
             headers["ETag"] = tag
-            if request.method in _SAFE and unchanged(request.headers.get("If-None-Match", ""), tag):
-                return self._not_modified(headers, len(body))
+            if request.method in _SAFE and unchanged(every(request.headers, "If-None-Match"), tag):
+                return self._not_modified(request, headers, len(body))
         if route.next_page is not None:
             link = route.next_page.link(body, self._headers.caller_url(request), request.rel_url.raw_query_string)
             if link:
@@ -60,10 +60,12 @@ class Finisher:
             return route.answer_tag.of(body)
         return weak_tag(body) if self._body_tags and request.method in _SAFE else ""
 
-    def _not_modified(self, headers: dict[str, str], size: int) -> web.Response:
+    def _not_modified(self, request: web.Request, headers: dict[str, str], size: int) -> web.Response:
         headers.pop("Content-Type", None)
         if size >= self._compress_min:
             _vary(headers)
+            if accepts_gzip(request.headers.get("Accept-Encoding", "")):
+                headers["ETag"] = compressed_tag(headers["ETag"])
         return web.Response(status=304, headers=headers)
 
     async def _compressed(self, request: web.Request, body: bytes, headers: dict[str, str]) -> bytes:
@@ -79,7 +81,7 @@ class Finisher:
         for name, value in self._replies.headers(reply):
             response.headers.add(name, value)
         self._replies.apply_status(reply, response)
-        trailers = self._replies.trailers(request, reply)
+        trailers = [] if response.status in NO_BODY else self._replies.trailers(request, reply)
         return await send_with_trailers(request, response, trailers) if trailers else response
 
 

@@ -14,11 +14,14 @@ from typing import Final, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from orchestration.gateway.config import GatewayConfig
+from orchestration.gateway.config import NOT_FORWARDED, GatewayConfig
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.upstream import Call, Reply
 
 REQUEST_ID: Final = "X-Request-Id"
+_FORWARDED_HOST: Final = "X-Forwarded-Host"
+_FORWARDED_PROTO: Final = "X-Forwarded-Proto"
+_FORWARDED_PREFIX: Final = "X-Forwarded-Prefix"
 
 _FORWARDED: Final = frozenset({"authorization", "traceparent", "tracestate", "idempotency-key"})
 _PREFIX: Final = "grpc-metadata-"
@@ -32,9 +35,6 @@ _PERMANENT: Final = frozenset(
 """Headers that grpc-gateway passes on with a prefix."""
 _PERMANENT_PREFIX: Final = "grpcgateway-"
 _MOST_NAMES: Final = 1024
-_OWN: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"})
-"""Keys that the gateway itself vouches for."""
-
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -42,6 +42,8 @@ _HOST: Final = re.compile(r"([0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _PREFIX_PATH: Final = re.compile(r"(/[0-9A-Za-z._~%!$&'()*+,;=:@-]+)*")
 _GRPC_TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_LONGEST_S: Final = 365 * 86400.0
+"""Longest deadline: gRPC counts nanoseconds in 64 bits, and what they cannot hold has passed already."""
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -50,7 +52,7 @@ class HeaderReader:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._default_timeout = config.default_timeout_s
-        self._max_timeout = config.max_timeout_s
+        self._max_timeout = min(config.max_timeout_s or _LONGEST_S, _LONGEST_S)
         self._proxies = [ipaddress.ip_network(network) for network in config.trusted_proxies]
         self._forwarded_names = _FORWARDED | {name.lower() for name in config.forward_headers}
         self._permanent = config.permanent_headers
@@ -83,7 +85,7 @@ class HeaderReader:
             if key:
                 metadata.append((key, _metadata_value(name, key, value)))
         if token is not None:
-            metadata.append(("authorization", f"Bearer {token}"))
+            metadata.append(("authorization", f"Bearer {_printable('Sec-WebSocket-Protocol', token)}"))
         remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
         return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer, reply)
@@ -92,7 +94,7 @@ class HeaderReader:
         """The URL without its query as the caller sees it; empty when the host that it names is none."""
         told = request.headers if self._proxies and self._trusts(_addresses(request.protocol.peername)[0]) else None
         host, proto = _host(request, told), _proto(request, told)
-        prefix = "" if told is None else _last(told.get("X-Forwarded-Prefix", "")).rstrip("/")
+        prefix = "" if told is None else _last(told, _FORWARDED_PREFIX, "").rstrip("/")
         if _HOST.fullmatch(host) is None or proto not in ("http", "https") or _PREFIX_PATH.fullmatch(prefix) is None:
             return ""
         return f"{proto}://{host}{prefix}{request.rel_url.raw_path}"
@@ -116,23 +118,30 @@ class HeaderReader:
         key = lower[len(_PREFIX) :]
         if _KEY.fullmatch(key) is None:
             raise _bad_header(name, "the rest of the name is no metadata key")
-        if key.startswith("grpc-") or key in _OWN:
-            raise _bad_header(name, f"{key} is set by the gateway alone")
+        if key.startswith("grpc-") or key in NOT_FORWARDED:
+            raise _bad_header(name, f"metadata {key} is set by the gateway or by gRPC alone")
         return key
 
     def _forwarded(self, request: web.Request, remote: str, metadata: list[tuple[str, str | bytes]]) -> None:
         """Who called, by which name; what a proxy says counts only if it is trusted."""
         told = request.headers if self._proxies and self._trusts(remote) else None
         came_by = "" if told is None else ", ".join(told.getall("X-Forwarded-For", ()))
-        metadata.append(("x-forwarded-for", f"{came_by}, {remote}" if came_by else remote))
-        metadata.append(("x-forwarded-host", _host(request, told)))
-        metadata.append(("x-forwarded-proto", _proto(request, told)))
+        named_by = "Host" if told is None or _FORWARDED_HOST not in told else _FORWARDED_HOST
+        by = f"{came_by}, {remote}" if came_by else remote
+        metadata.append(("x-forwarded-for", _printable("X-Forwarded-For", by)))
+        metadata.append(("x-forwarded-host", _printable(named_by, _host(request, told))))
+        metadata.append(("x-forwarded-proto", _printable(_FORWARDED_PROTO, _proto(request, told))))
 
     def prefix_of(self, request: web.Request) -> str:
         """The path that a trusted proxy has put before ours, empty without one."""
         if not self._proxies or not self._trusts(_addresses(request.protocol.peername)[0]):
             return ""
-        return request.headers.get("X-Forwarded-Prefix", "")
+        return _last(request.headers, _FORWARDED_PREFIX, "")
+
+    def hosts(self, request: web.Request) -> list[str]:
+        """The names that the caller may have used: Host, and what a trusted proxy says."""
+        told = request.headers if self._proxies and self._trusts(_addresses(request.protocol.peername)[0]) else None
+        return [_host(request, None), *([] if told is None else [_host(request, told)])]
 
     def _trusts(self, remote: str) -> bool:
         try:
@@ -148,7 +157,7 @@ class HeaderReader:
             if name in headers
         ]
         if asked:
-            return min(asked) if self._max_timeout is None else min(*asked, self._max_timeout)
+            return min(*asked, self._max_timeout)
         return None if streaming else self._default_timeout
 
 
@@ -176,7 +185,11 @@ def _metadata_value(name: str, key: str, value: str) -> str | bytes:
             return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise _bad_header(name, "expected base64") from None
-    if _VALUE.fullmatch(value) is None:
+    return _printable(name, value)
+
+
+def _printable(name: str, value: str) -> str:
+    if _VALUE.fullmatch(value) is None:  # gRPC refuses it too, as if it were the gateway's mistake
         raise _bad_header(name, "expected printable ASCII")
     return value
 
@@ -205,17 +218,18 @@ def _addresses(peername: object) -> tuple[str, str]:
 
 def _host(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     host = request.headers.get("Host", "")
-    return host if told is None else _last(told.get("X-Forwarded-Host", host))
+    return host if told is None else _last(told, _FORWARDED_HOST, host)
 
 
 def _proto(request: web.Request, told: CIMultiDictProxy[str] | None) -> str:
     proto = "https" if request.secure else "http"
-    return proto if told is None else _last(told.get("X-Forwarded-Proto", proto))
+    return proto if told is None else _last(told, _FORWARDED_PROTO, proto)
 
 
-def _last(value: str) -> str:
-    """What the proxy next to this one says, where several have said something."""
-    return value.rpartition(",")[2].strip()
+def _last(told: CIMultiDictProxy[str], name: str, default: str) -> str:
+    """What the proxy next to this one says, where several have said something, on one line or on lines of their own."""
+    lines = told.getall(name, ())
+    return lines[-1].rpartition(",")[2].strip() if lines else default
 
 
 def _bad_header(name: str, description: str) -> RequestError:

@@ -15,6 +15,9 @@ from orchestration.gateway.upstream import Metadata, Reply
 
 log = logging.getLogger(__name__)
 
+NO_BODY: Final = frozenset({204, 304})
+"""Statuses whose answers end with their head."""
+
 _HEADER: Final = "Grpc-Metadata-"
 _TRAILER: Final = "Grpc-Trailer-"
 _STATUS: Final = "x-http-code"
@@ -23,7 +26,6 @@ _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _OWN: Final = frozenset({"x-request-id", "content-type", "user-agent"})
 """Keys that answers have as headers of their own, or that speak of gRPC's own transport."""
-_NO_BODY: Final = frozenset({204, 304})
 
 
 class ReplyHeaders:
@@ -83,7 +85,7 @@ def _set_status(response: web.Response, value: str | bytes) -> None:
         log.warning("metadata %s is not heeded: %r is no status from 200 to 399", _STATUS, text)
         return
     response.set_status(int(text))
-    if int(text) in _NO_BODY:
+    if int(text) in NO_BODY:
         response.body = None
         response.headers.popall("Content-Type", None)
 

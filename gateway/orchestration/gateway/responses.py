@@ -83,7 +83,7 @@ class ResponseEncoder:
 
     def styled(self, style: Style) -> ResponseEncoder:
         """The same encoder with another style."""
-        if style is PLAIN:
+        if style == PLAIN:
             return self
         other = copy.copy(self)
         other.style, other.as_is = style, False

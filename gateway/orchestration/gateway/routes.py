@@ -19,6 +19,7 @@ from orchestration.gateway.routing import RouteTree
 from orchestration.gateway.schema import HttpRule, Schema, rules_of
 from orchestration.gateway.systemparams import SystemParameters
 from orchestration.gateway.template import Template, TemplateError, parse_template
+from orchestration.gateway.topfields import string_field
 from orchestration.gateway.upstream import Rpc, Upstream
 
 _NO_BODY = ("GET", "DELETE", "HEAD", "OPTIONS")
@@ -37,8 +38,8 @@ class Route:
     streaming: bool
     """Whether either side streams."""
     client_streaming: bool
-    resumes_at: str | None
-    """The request's field that takes the cursor to go on from."""
+    resumes_at: tuple[str, ...]
+    """Spellings of the request's field that takes the cursor to go on from; empty where a query cannot give it."""
     template: Template
     config: GatewayConfig
 
@@ -92,7 +93,7 @@ class RouteTable:
         binder = RequestBinder(method.input_type, rule, template, self._codec, self._config)
         encoder = ResponseEncoder(method.output_type, rule.response_body, self._codec)
         streaming = method.client_streaming or method.server_streaming
-        resumes_at = _cursor_field(method) if method.server_streaming else None
+        resumes_at = _cursor_spellings(method, rule, template) if method.server_streaming else ()
         route = Route(
             method=method,
             rule=rule,
@@ -115,9 +116,14 @@ class RouteTable:
         self.routes.append(route)
 
 
-def _cursor_field(method: MethodDescriptor) -> str | None:
-    fields = (method.input_type.fields_by_name.get(name) for name in CURSORS)
-    return next((field.name for field in fields if field is not None and field.type == field.TYPE_STRING), None)
+def _cursor_spellings(method: MethodDescriptor, rule: HttpRule, template: Template) -> tuple[str, ...]:
+    fields = (string_field(method.input_type, name) for name in CURSORS)
+    field = next((field for field in fields if field is not None), None)
+    if field is None or rule.body == "*":
+        return ()
+    spellings = (field.name, field.json_name, field.camelcase_name)
+    in_path = any(variable.path == (name,) for variable in template.variables for name in spellings)
+    return () if in_path or rule.body in spellings else spellings
 
 
 async def compile_routes(

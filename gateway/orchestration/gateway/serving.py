@@ -11,7 +11,7 @@ from aiohttp import web
 from orchestration.gateway.body import read_body, refuse_body
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
-from orchestration.gateway.entitytags import refuse_preconditions
+from orchestration.gateway.entitytags import every, refuse_preconditions
 from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
@@ -91,11 +91,18 @@ class Server:
         if not binder.takes_body:
             await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
-        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
-        body = await read_body(
-            request, limit, any_type=binder.takes_raw_body, timeout_s=timeout_s, packed=self.gets_packed
-        )
+        body = await self.read_body(request, any_type=binder.takes_raw_body)
         return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
+
+    async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
+        """The whole body, decompressed, within the configured limits.
+
+        Args:
+            request: The request.
+            any_type: Whether the body need not be JSON.
+        """
+        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
+        return await read_body(request, limit, any_type=any_type, timeout_s=timeout_s, packed=self.gets_packed)
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
         """Headers that any answer has."""
@@ -117,10 +124,12 @@ def _check_accept(request: web.Request) -> None:
 
 def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:
     """The message of a request that may change something, with the etag that must still hold."""
-    if_match = request.headers.get("If-Match")
-    if if_match is None and "If-None-Match" not in request.headers:
+    matches = "If-Match" in request.headers
+    if not matches and "If-None-Match" not in request.headers:
         return message
     if request.method == "HEAD":
         return message
     refuse_preconditions(request.headers, bound=route.request_tag is not None)
-    return message if route.request_tag is None or if_match is None else route.request_tag.bind(message, if_match)
+    if route.request_tag is None or not matches:
+        return message
+    return route.request_tag.bind(message, every(request.headers, "If-Match"))

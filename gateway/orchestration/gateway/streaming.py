@@ -9,11 +9,12 @@ from typing import NoReturn, Protocol
 
 import grpc
 from aiohttp import web
+from multidict import CIMultiDict
 
-from orchestration.gateway.body import read_body
 from orchestration.gateway.clientmessages import ClientMessages, single, unread
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
+from orchestration.gateway.entitytags import refuse_preconditions
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.handshake import accepted, bearer_token, check_handshake
@@ -56,6 +57,10 @@ class Surroundings(Protocol):
         """The one message of a request."""
         ...
 
+    async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
+        """The whole body, decompressed."""
+        ...
+
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
         """Headers that any answer has."""
         ...
@@ -91,11 +96,16 @@ class StreamServer:
         if route.client_streaming:
             if route.method.server_streaming or not route.binder.takes_body:
                 _upgrade_required(route)
+            refuse_preconditions(request.headers, bound=False)
             return await self._collect(request, target, request_id)
+        if request.method not in ("GET", "HEAD"):
+            refuse_preconditions(request.headers, bound=False)
         query, style = route.system.take(request.rel_url.raw_query_string)
         form = self._form(request, route.encoder.styled(replace(style, indented=False)))
-        resumed = form.content_type(None) == EVENT_STREAM and request.headers.get(LAST_EVENT_ID)
-        if resumed and route.resumes_at is not None:
+        resumed = ""
+        if route.resumes_at and form.content_type(None) == EVENT_STREAM:
+            resumed = request.headers.get(LAST_EVENT_ID, "")
+        if resumed:
             query = resume_query(query, route.resumes_at, resumed)
         message = await self._server.bind(request, target, query)
         reply = Reply() if self._tools.replies.wanted else None
@@ -104,19 +114,19 @@ class StreamServer:
         if request.method == "HEAD":
             return web.Response(headers={**answer, "Content-Type": form.content_type(None)})
 
-        def headers() -> dict[str, str]:
-            return answer if reply is None else {**answer, **dict(self._tools.replies.headers(reply))}
+        def headers() -> CIMultiDict[str]:
+            return CIMultiDict([*answer.items(), *([] if reply is None else self._tools.replies.headers(reply))])
 
         stream = StreamAnswer(route.rpc.stream(single(message), call), form, self._server.tell, self._pace)
         try:
-            return await stream.send(request, headers, resumed=bool(resumed) and route.resumes_at is not None)
+            return await stream.send(request, headers, resumed=bool(resumed))
         except UpstreamError as error:
             self._add_metadata(error, reply)
             raise
 
     async def socket(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer over a WebSocket."""
-        if not self._tools.cors.lets_socket(request):
+        if not self._tools.cors.lets_socket(request, self._tools.headers.hosts(request)):
             _origin_refused(request)
         check_handshake(request)
         call = self._tools.headers.read(request, request_id, streaming=True, token=bearer_token(request))
@@ -130,7 +140,7 @@ class StreamServer:
         )
         socket.headers.update(self._server.answer_headers(request, request_id))
         messages = target.route.rpc.stream(requests, call)
-        encode = target.route.encoder.styled(style).encode
+        encode = target.route.encoder.styled(replace(style, indented=False)).encode
         stream = SocketStream(socket, messages, incoming, encode, self._server.tell, self._config.keepalive_s)
         return await stream.serve(request)
 
@@ -165,11 +175,9 @@ class StreamServer:
         return await self._tools.finisher.finish(request, route, body, headers, reply)
 
     async def _texts(self, request: web.Request) -> AsyncIterator[bytes]:
-        limit = self._config.max_body_bytes
         if is_lines(request):
-            return read_lines(request, limit)
-        timeout_s = self._config.body_timeout_s
-        return _each(read_array(await read_body(request, limit, any_type=False, timeout_s=timeout_s)))
+            return read_lines(request, self._config.max_body_bytes)
+        return _each(read_array(await self._server.read_body(request, any_type=False)))
 
     def _add_metadata(self, error: UpstreamError, reply: Reply | None) -> None:
         if reply is not None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.errors import RequestError, UpstreamError, Violation, invalid
+from orchestration.gateway.schema import is_text
 from orchestration.gateway.streamforms import StreamForm
 from orchestration.gateway.values import JsonValue
 
@@ -21,10 +23,20 @@ Tell = Callable[[RequestError | UpstreamError], dict[str, JsonValue]]
 Messages = AsyncGenerator[bytes, None]
 
 
-def resume_query(query: str, name: str, last_event_id: str) -> str:
-    """The query of an event stream taken up again: what the browser saw last stands for the cursor it began with."""
-    kept = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) != name]
-    return "&".join([*kept, f"{name}={quote(last_event_id, safe='')}"])
+def resume_query(query: str, spellings: Sequence[str], last_event_id: str) -> str:
+    """The query of an event stream taken up again: what the browser saw last stands for the cursor it began with.
+
+    Args:
+        query: As sent.
+        spellings: Of the cursor's field.
+        last_event_id: The cursor.
+
+    Raises `RequestError` for what no field can hold.
+    """
+    if not is_text(last_event_id):
+        raise invalid("INVALID_HEADER", [Violation(LAST_EVENT_ID, "is not UTF-8")], {"header": LAST_EVENT_ID})
+    kept = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in spellings]
+    return "&".join([*kept, f"{spellings[0]}={quote(last_event_id, safe='')}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,7 @@ class StreamAnswer:
         self._pace = pace
 
     async def send(
-        self, request: web.Request, headers: Callable[[], Mapping[str, str]], *, resumed: bool = False
+        self, request: web.Request, headers: Callable[[], CIMultiDict[str]], *, resumed: bool = False
     ) -> web.StreamResponse:
         """Send the stream.
 

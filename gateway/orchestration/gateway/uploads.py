@@ -31,7 +31,8 @@ def read_array(body: bytes) -> list[bytes]:
     if not isinstance(value, list):
         text = "expected an array of messages; one message a line is application/x-ndjson"
         raise invalid("INVALID_BODY", [Violation("", text)])
-    return [json.dumps(each, ensure_ascii=False).encode() for each in value]
+    # In ASCII, as half a character would be no UTF-8: it is for the reader of the message to refuse.
+    return [json.dumps(each).encode() for each in value]
 
 
 async def read_lines(request: web.Request, limit: int) -> AsyncIterator[bytes]:
