@@ -8,6 +8,8 @@ import aiohttp
 
 from orchestration.service.engines.readiness import ProbeResult, ServedModel, probe, probe_model
 
+RETRY_S = 1.0
+"""Pause at most between two probes of an engine that did not answer."""
 MODEL_EVERY = 3
 """Of so many probes of an engine that answers, one also asks for its model."""
 
@@ -34,10 +36,16 @@ class HealthMonitor:
         self._interval_s = interval_s
         self._records: dict[str, _Record] = {}
 
-    def due(self, replica_id: str, now: float) -> bool:
-        """Whether a ready replica is to be probed again."""
+    def due_in(self, replica_id: str, now: float) -> float:
+        """Seconds until a replica that was ready is to be probed again, 0 when it is.
+
+        Failures in a row are failures with time between them: an engine is asked again soon, not at once.
+        """
         record = self._records.get(replica_id)
-        return record is None or now - record.probed_at >= self._interval_s or record.failures > 0
+        if record is None:
+            return 0.0
+        pause = min(self._interval_s, RETRY_S) if record.failures else self._interval_s
+        return max(0.0, record.probed_at + pause - now)
 
     async def ask(
         self, replica_id: str, endpoint: str, health_path: str, now: float, model: ServedModel | None = None

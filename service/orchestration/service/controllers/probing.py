@@ -13,6 +13,8 @@ LOOK_INTERVAL_S = 1.0
 """How often a running replica is looked at: whether a probe of its engine is due, and its instance to be described."""
 FIRST_PROBE_S = 0.05
 _SLOWEST_PROBE_S = 2.0
+_PROBED = (ReplicaState.READY, ReplicaState.UNHEALTHY)
+"""Probed at intervals; one that starts is asked the more often the less time has passed."""
 
 
 class Prober:
@@ -39,8 +41,9 @@ class Prober:
     async def probe(self, replica: Replica, deployment: Deployment, *, may_fail: bool = True) -> float:
         """Ask the engine; without `may_fail` nothing is ended, whatever it answers."""
         now = self._transitions.clock()
-        if replica.state is ReplicaState.READY and not self._health.due(replica.id, now):
-            return LOOK_INTERVAL_S
+        due_in = self._health.due_in(replica.id, now) if replica.state in _PROBED else 0.0
+        if due_in > 0:
+            return min(LOOK_INTERVAL_S, due_in)
         if not replica.endpoint:
             return await self.not_ready(replica, deployment, "it has no endpoint yet", may_fail=may_fail)
         model = ServedModel(replica.models_path, replica.served_model) if replica.models_path else None
@@ -88,7 +91,7 @@ class Prober:
         elif may_fail and failures >= 2 * self._failures:
             reason = "MODEL_GONE" if result.model_gone else "LIVENESS_FAILED"
             return await self.fail(replica, deployment, reason, f"failed {failures} probes in a row: {result.message}")
-        return LOOK_INTERVAL_S
+        return min(LOOK_INTERVAL_S, self._health.due_in(replica.id, self._transitions.clock()))
 
     async def _unhealthy(self, replica: Replica, result: ProbeResult) -> None:
         text = result.message if result.model_gone else f"no longer answers: {result.message}"
