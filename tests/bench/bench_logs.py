@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import statistics
@@ -100,6 +101,7 @@ async def _chain(folder: Path) -> tuple[float, list[float]]:
         store = LogStore(folder / "logs")
         collector = LogCollector(store)
         await local.provider.create(local.spec("i", command))
+        gc.freeze()  # as the gateway does once it serves
         began, cpu = time.perf_counter(), time.process_time()
         collector.start(local.provider, "i", "d", "r")
         async for line in store.follow("d", after=0, replica_id=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -53,6 +54,9 @@ async def run(settings: Settings, *, ready: Callable[[RunningApp], None] | None 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(settings) as running:
+        # What there is by now, modules and records, stays: a full collection that looked at it all would hold up every
+        # stream for a quarter of a second.
+        gc.freeze()
         if ready is not None:
             ready(running)
         await stop.wait()
