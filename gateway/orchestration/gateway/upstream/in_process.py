@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import Default, DescriptorPool
+from google.protobuf.message import DecodeError
 
 from orchestration.gateway.errors import GatewayError, RuleError, UpstreamError
 from orchestration.gateway.schema import collect_files
@@ -97,7 +98,7 @@ class InProcessRpc:
         cancelled = True
         try:
             handler = self._handler.fixed or await self._handler.for_call(call.metadata)
-            response = await handler.method(handler.deserialize(request), context)
+            response = await handler.method(_read(handler, request), context)
             cancelled = False
             _check_status(context)
             return handler.serialize(response)
@@ -178,6 +179,15 @@ class InProcessRpc:
         # A code that was set before stands. Its message does not: a server puts the exception's in its place.
         code = number if context.failed else grpc.StatusCode.UNKNOWN.value[0]
         return UpstreamError(code, unexpected(code), details)
+
+
+def _read(handler: Behaviour, request: bytes) -> Any:
+    """The request. Raises `UpstreamError` (INVALID_ARGUMENT) for one nested deeper than the service reads."""
+    try:
+        return handler.deserialize(request)
+    except DecodeError as error:
+        text = f"the request cannot be read by the service: is it nested too deeply? ({error})"
+        raise UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], text) from error
 
 
 async def _drive(handler: Behaviour, request: Any, context: InProcessContext) -> None:
