@@ -70,27 +70,32 @@ class Sampler:
         if kept is None:
             return
         counts = Counter(engine.key for engine in running if engine.replica_id in kept)
+        rows = Counter(kept.values())
         for key, promise in promises.items():
-            self._judge(promise, counts[key], steady=promise.requests == begun[key] and not promise.busy)
+            steady = promise.requests == begun[key] and not promise.busy
+            # Engines follow their rows: with more rows than are wanted, others may be on their way from before.
+            self._judge(promise, counts[key], settled=steady and rows[promise.id] <= promise.replicas)
 
-    def _judge(self, promise: Promise, count: int, *, steady: bool) -> None:
+    def _judge(self, promise: Promise, count: int, *, settled: bool) -> None:
         if count > promise.ceiling + promise.surge:
             most = f"{promise.ceiling} wanted and {promise.surge} more"
             self.duplicates.add(f"{promise.key} had {count} engines, of at most {most}")
-        if steady and count <= promise.replicas:
+        if settled and count <= promise.replicas:
             promise.ceiling = promise.replicas
 
-    def _kept(self) -> set[str] | None:
-        """The replicas that are not being ended; None when the database cannot be read just now.
+    def _kept(self) -> dict[str, str] | None:
+        """The replicas that are not being ended, and whose each is; None when the database cannot be read just now.
 
         Read after the processes: an engine without a row is being ended, or is an orphan, which is looked for later.
         """
         try:
             with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=1)) as connection:
-                rows = connection.execute("SELECT id FROM replicas WHERE state <> 'TERMINATING'").fetchall()
+                rows = connection.execute(
+                    "SELECT id, deployment_id FROM replicas WHERE state <> 'TERMINATING'"
+                ).fetchall()
         except sqlite3.OperationalError:
             return None
-        return {str(name) for (name,) in rows}
+        return {str(name): str(deployment) for name, deployment in rows}
 
     def kill_one(self) -> None:
         """Kill an engine of those that may be."""

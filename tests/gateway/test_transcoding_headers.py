@@ -209,7 +209,7 @@ async def test_calls_run_side_by_side(served: Running) -> None:
     start = time.monotonic()
     answers = await asyncio.gather(*(served.get("/v1/hang", X_Request_Timeout="0.3") for _ in range(20)))
     assert {answer.status for answer in answers} == {504}
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20 * 0.3, "one after the other"
 
 
 @pytest.mark.parametrize("target", ["/v1/things/x", "/v1/ticks"])

@@ -44,7 +44,7 @@ _TOLD: Final = {
     r"(^|; )configuration\b": "engines have keys of their own",
     r"(inference_model|model_name): (got|engine|is|holds)\b": "engines load models of their own kinds",
     r"is set for every replica of engine|is no name of a variable": "engines set variables of their own",
-    r"artifact_uri: .*give one of": "a choice of URIs, each with a grammar of its own",
+    r"(artifact_uri|inference_model): .*give one of": "a choice of URIs, each with a grammar of its own",
     r"more than the \d+ GPUs": "depends on the node",
 }
 RULES: Final = tuple(Rule(re.compile(text), reason) for text, reason in _TOLD.items())

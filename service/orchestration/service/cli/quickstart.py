@@ -74,8 +74,8 @@ def _show(out: Console, gateway: GatewayProcess, demo: Demo) -> None:
 
 
 def _serve_on(out: Console, gateway: GatewayProcess) -> None:
-    out.print("Serving until Ctrl-C.")
     try:
+        out.print("Serving until Ctrl-C.")
         gateway.wait_end()
     except KeyboardInterrupt:
         out.print("Stopping.")

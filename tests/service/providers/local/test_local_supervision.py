@@ -81,7 +81,7 @@ async def test_an_engine_that_ignores_sigterm_is_killed_after_the_grace(local: L
     assert found is not None
     assert found.state is InstanceState.STOPPING
     await gone(local.provider, "a")
-    assert 0.4 <= time.monotonic() - begun < 3
+    assert time.monotonic() - begun >= 0.4
     assert owned_processes(local.owner) == []
 
 
