@@ -69,6 +69,7 @@ class Gateway:
         self._table: RouteTable | None = None
         self._server: Server | None = None
         self._streams: set[asyncio.Task[Any]] = set()
+        self._everything: _Everything | None = None
 
     async def start(self) -> None:
         """Connect, and compile the routes.
@@ -118,9 +119,23 @@ class Gateway:
                     app.router.add_route("*", path, self._plain(handler))
                 else:
                     log.warning("%s is a path of the service: the API's own document is not served there", path)
-        app.router.register_resource(_Everything(self._handle, self._expect))
+        self._everything = _Everything(self.handle, self._expect)
+        app.router.register_resource(self._everything)
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
+
+    def own_paths(self, app: web.Application) -> frozenset[str] | None:
+        """The paths of an application that are not the gateway's: requests for any other can be given to `handle`.
+
+        None where aiohttp must route every request: the application has more than plain paths, or something of its
+        own to do around handlers.
+        """
+        if app.middlewares or app.on_response_prepare:
+            return None
+        others = [resource for resource in app.router.resources() if resource is not self._everything]
+        if not all(type(resource) is web.PlainResource for resource in others):
+            return None
+        return frozenset(resource.canonical for resource in others)
 
     def _started(self) -> RouteTable:
         if self._table is None:
@@ -141,7 +156,8 @@ class Gateway:
     async def _clean_up(self, _: web.Application) -> None:
         await self.close()
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request, whatever its path; it need not have been routed by aiohttp."""
         server, table = self._server, self._table
         assert server is not None
         assert table is not None
