@@ -58,6 +58,9 @@ async def refuse_body(request: web.Request, timeout_s: float | None = None) -> N
 
 
 async def _read(request: web.Request, limit: int, *, refused: bool = False) -> bytes:
+    content = request.content
+    if content.total_bytes <= limit and content.is_eof() and content.exception() is None:
+        return content.read_nowait()  # it is all there, as it mostly is
     chunks: list[bytes] = []
     size = 0
     try:
@@ -77,7 +80,7 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
 
 
 async def _read_in_time(request: web.Request, limit: int, timeout_s: float | None, *, refused: bool = False) -> bytes:
-    if timeout_s is None or request.content.is_eof():  # mostly it is all there already
+    if timeout_s is None or request.content.is_eof():
         return await _read(request, limit, refused=refused)
     scope = asyncio.timeout(timeout_s)
     try:
