@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,10 +11,33 @@ import grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class Deadline:
+    """The end of a call's time: its task is cancelled then. What `asyncio.Timeout` is, without a context manager."""
+
+    __slots__ = ("_cancelling", "_expired", "_task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._expired = False
+
+    def expire(self) -> None:
+        """The time is over."""
+        self._expired = True
+        self._task.cancel()
+
+    def settle(self, error: BaseException | None) -> BaseException | None:
+        """What the call ended with: TimeoutError where it was cancelled for its time alone. Call it once."""
+        if not self._expired:
+            return error
+        alone = self._task.uncancel() <= self._cancelling
+        return TimeoutError() if alone and isinstance(error, asyncio.CancelledError) else error
+
+
 class RpcCall:
     """One call on its way through the stages."""
 
-    __slots__ = ("context", "method", "request", "scope", "started", "streaming")
+    __slots__ = ("context", "deadline", "method", "request", "scope", "started", "streaming")
 
     def __init__(self, method: str, request: Any, context: Context, *, streaming: bool) -> None:
         self.method = method
@@ -24,6 +48,8 @@ class RpcCall:
         self.streaming = streaming
         """Whether the server streams."""
         self.started = 0.0
+        self.deadline: Deadline | None = None
+        """Of the handler; a stage may set it."""
         self.scope: AbstractAsyncContextManager[Any] | None = None
         """What the handler runs within; a stage may set it."""
 

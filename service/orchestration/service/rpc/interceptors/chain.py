@@ -86,8 +86,10 @@ class CallInterceptor(AsyncServerInterceptor):
                 async with call.scope:
                     answer = await method(call.request, call.context)
         except BaseException as error:
-            self._end(call, begun, error)
-            await recover(error, call)
+            failure = _settled(call, error) or error
+            self._end(call, begun, failure)
+            await recover(failure, call)
+        _settled(call, None)
         self._end(call, begun, None)
         return answer
 
@@ -114,6 +116,10 @@ class CallInterceptor(AsyncServerInterceptor):
                     end(call, failure)
                 except Exception as error:  # the others end all the same, and the caller is not told of it
                     log.error("a stage of a call could not end", method=call.method, exc_info=error)
+
+
+def _settled(call: RpcCall, error: BaseException | None) -> BaseException | None:
+    return error if call.deadline is None else call.deadline.settle(error)
 
 
 def _yielding(handler: Handler) -> Handler:
