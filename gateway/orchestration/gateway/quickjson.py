@@ -35,13 +35,15 @@ class QuickReader:
         if not isinstance(value, dict):
             return None
         strings = self._count_strings(value)
-        return (
-            cast("JsonValue", value) if strings is not None and (escaped or 2 * strings == data.count(b'"')) else None
-        )
+        if strings is None or not (escaped or 2 * strings == data.count(b'"')):
+            return None
+        return cast("JsonValue", value)
 
     def _count_strings(self, value: Any) -> int | None:
-        """How many strings there are, keys too; None where an object may name a field twice in two spellings, or hold
-        an Any, or a number does not fit a double."""
+        """How many strings there are, keys too.
+
+        None where an object may name a field twice in two spellings, or hold an Any, or a number does not fit a double.
+        """
         telling, has_any = self._telling, self._has_any
         nested: list[Any] = [value]
         count = 0
@@ -54,11 +56,12 @@ class QuickReader:
                 values = names.values()
                 count += len(names)
             for each in values:
-                if isinstance(each, str):
+                kind = type(each)
+                if kind is str:
                     count += 1
-                elif isinstance(each, (dict, list)):
+                elif kind is dict or kind is list:
                     nested.append(each)
-                elif isinstance(each, float) and each - each != 0:
+                elif kind is float and each - each != 0:
                     return None
         return count
 

@@ -98,7 +98,10 @@ class Table(Generic[R]):
         bucket = self._buckets.get(tuple(equals))
         if bucket is not None:  # what is asked most often by far: just what there is an index of
             values = tuple(equals.values())
-            if not any(isinstance(value, _COLLECTIONS) for value in values):
+            for value in values:
+                if isinstance(value, _COLLECTIONS):
+                    break
+            else:
                 rows = self.rows
                 return [rows[key] for key in bucket.get(values[0] if len(values) == 1 else values, ())]
         return self.matching(*self.narrow(equals))
