@@ -105,6 +105,8 @@ def test_the_order() -> None:
         "RequestIdStage",
         "TelemetryStage",
         "DeadlineStage",
+        "AuthenticationStage",
+        "AuthorisationStage",
         "ConcurrencyStage",
         "ShutdownStage",
         "IdempotencyKeyStage",

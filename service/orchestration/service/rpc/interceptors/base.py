@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 
+from orchestration.service.keys import Caller
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -37,7 +39,7 @@ class Deadline:
 class RpcCall:
     """One call on its way through the stages."""
 
-    __slots__ = ("context", "deadline", "method", "request", "scope", "started", "streaming")
+    __slots__ = ("caller", "context", "deadline", "method", "request", "scope", "started", "streaming")
 
     def __init__(self, method: str, request: Any, context: Context, *, streaming: bool) -> None:
         self.method = method
@@ -48,6 +50,8 @@ class RpcCall:
         self.streaming = streaming
         """Whether the server streams."""
         self.started = 0.0
+        self.caller: Caller | None = None
+        """Whose key it came with; None where nobody is asked for one."""
         self.deadline: Deadline | None = None
         """Of the handler; a stage may set it."""
         self.scope: AbstractAsyncContextManager[Any] | None = None
