@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from isal import isal_zlib
 
@@ -38,5 +38,6 @@ async def compress(body: bytes) -> bytes:
 
 
 def _compress(body: bytes) -> bytes:
-    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_BITS)
-    return packer.compress(body) + packer.flush()
+    packer: Any = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_BITS)  # pyright: ignore[reportUnknownMemberType]
+    packed: bytes = packer.compress(body) + packer.flush()
+    return packed

@@ -48,7 +48,7 @@ class QuickReader:
         nested: list[Any] = [value]
         count = 0
         for current in nested:
-            values: Iterable[Any] = current
+            values: Iterable[object] = current
             if isinstance(current, dict):
                 names = cast("dict[str, Any]", current)
                 if not telling.isdisjoint(names) or (has_any and "@type" in names):
@@ -56,12 +56,11 @@ class QuickReader:
                 values = names.values()
                 count += len(names)
             for each in values:
-                kind = type(each)
-                if kind is str:
+                if isinstance(each, str):
                     count += 1
-                elif kind is dict or kind is list:
+                elif isinstance(each, (dict, list)):
                     nested.append(each)
-                elif kind is float and each - each != 0:
+                elif isinstance(each, float) and each - each != 0:
                     return None
         return count
 

@@ -32,7 +32,7 @@ def keeps_all(message: Any) -> bool:
 
 
 @pytest.mark.parametrize("descriptor", REQUESTS, ids=lambda found: found.name)
-@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 @given(data=st.data())
 def test_what_is_accepted_keeps_its_rules(descriptor: Any, data: st.DataObject) -> None:
     message = data.draw(messages(descriptor))
