@@ -119,10 +119,11 @@ class InProcessRpc:
         try:
             handler = self._handler.fixed or await self._handler.for_call(call.metadata)
             if handler.takes_stream or handler.gives_stream:
-                return await _serve_one(handler, request, context)
-            response = await handler.method(_read(handler, request), context)
-            _check_status(context)
-            answer = handler.serialize(response)
+                answer = await _serve_one(handler, request, context)
+            else:
+                response = await handler.method(_read(handler, request), context)
+                _check_status(context)
+                answer = handler.serialize(response)
             cancelled = False
             return answer
         except Exception as error:
