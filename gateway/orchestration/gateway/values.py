@@ -147,7 +147,12 @@ MASK_WORDS: Final = (
 
 
 def mask_is_reversible(mask: str) -> bool:
-    """Whether a FieldMask's JSON form means one list of paths, and that list this form."""
+    """Whether a FieldMask's JSON form means one list of paths, and that list this form.
+
+    A capital beyond ASCII, which no field's name has, becomes a small letter in the path, and none again in its JSON.
+    """
+    if not mask.isascii() and any(letter.isupper() and not letter.isascii() for letter in mask):
+        return False
     return not mask or _MASK.fullmatch(mask) is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any, Final
 
 import grpc
@@ -14,7 +14,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, unexpected
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, miscounted, unexpected
 from orchestration.gateway.upstream.reflection import reflect
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
 _LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
 """What grpc's client says of a deadline that has passed, with and without words of its own."""
+_TOO_LATE_TO_SEND: Final = "Internal error from Core"
+"""What grpc's client says when the call was over before its message was sent."""
 _CONNECTION: Final = re.compile(
     "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
     "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
@@ -128,20 +130,25 @@ class ChannelRpc:
         """Call a method without streams."""
         try:
             rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
-            response: bytes = await rpc
+            response: bytes | None = await rpc
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
             raise _ended(error, call.reply) from error
+        if response is None:  # grpc takes a call without an answer for a good one
+            raise miscounted()
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
         """Call a method with a stream on one side or both."""
         request = requests if self._client_streaming else await anext(requests)
         rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+        ending = _Ending(rpc)
         try:
             if not self._server_streaming:
                 response = await rpc
                 await _tell_all(rpc, call.reply)
+                if response is None:
+                    raise miscounted()
                 yield response
                 return
             while (response := await _read(rpc)) is not grpc.aio.EOF:
@@ -150,9 +157,42 @@ class ChannelRpc:
                 yield response
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise _ended(ending.instead_of(error), call.reply) from error
         finally:
             rpc.cancel()
+
+
+class _Ending:
+    """Keeps the status that the server has ended a call with.
+
+    grpc's client puts an internal error of its own in its place when a message that it was sending came too late:
+    https://github.com/grpc/grpc/issues/36066.
+    """
+
+    def __init__(self, rpc: Any) -> None:
+        self._first: grpc.aio.AioRpcError | None = None
+        rpc.add_done_callback(self._keep)
+
+    def _keep(self, rpc: Any) -> None:
+        code, details, initial, trailing = (
+            _at_once(told()) for told in (rpc.code, rpc.details, rpc.initial_metadata, rpc.trailing_metadata)
+        )
+        if code is not None and code is not grpc.StatusCode.OK:
+            self._first = grpc.aio.AioRpcError(code, initial, trailing, details)
+
+    def instead_of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The server's error where there was one before grpc's own, else the same."""
+        return self._first if self._first is not None and error.details() == _TOO_LATE_TO_SEND else error
+
+
+def _at_once(told: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives that has nothing to wait for; None from one that has."""
+    try:
+        told.send(None)
+    except StopIteration as done:
+        return done.value
+    told.close()
+    return None
 
 
 async def _read(rpc: Any) -> Any:
