@@ -14,13 +14,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, unexpected
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, UNREADABLE, unexpected
 from orchestration.gateway.upstream.reflection import reflect
 
 log = logging.getLogger(__name__)
 
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_UNREADABLE: Final = re.compile(
+    "Exception deserializing request!|Unexpected <class 'google.protobuf.message.DecodeError'>: .*'([^']*)'"
+)
+"""What grpc's own servers say of a request that they cannot read: the synchronous one, and the other with its type."""
 _LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
 """What grpc's client says of a deadline that has passed, with and without words of its own."""
 _CONNECTION: Final = re.compile(
@@ -118,6 +122,7 @@ class ChannelRpc:
         path = method_path(method)
         self._client_streaming = method.client_streaming
         self._server_streaming = method.server_streaming
+        self._request_type = method.input_type.full_name
         kinds = (
             (channel.unary_unary, channel.unary_stream),
             (channel.stream_unary, channel.stream_stream),
@@ -131,7 +136,7 @@ class ChannelRpc:
             response: bytes = await rpc
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise self._ended(error, call.reply) from error
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
@@ -150,9 +155,16 @@ class ChannelRpc:
                 yield response
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise self._ended(error, call.reply) from error
         finally:
             rpc.cancel()
+
+    def _ended(self, error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
+        """The error of a call that went wrong, its metadata written down."""
+        if reply is not None:
+            reply.initial = _pairs(error.initial_metadata())
+            reply.trailing = _pairs(error.trailing_metadata())
+        return _failure(error, self._request_type)
 
 
 async def _read(rpc: Any) -> Any:
@@ -183,16 +195,11 @@ def _pairs(metadata: Any) -> Metadata:
     return tuple(metadata or ())
 
 
-def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
-    """The error of a call that went wrong, its metadata written down."""
-    if reply is not None:
-        reply.initial = _pairs(error.initial_metadata())
-        reply.trailing = _pairs(error.trailing_metadata())
-    return _failure(error)
-
-
-def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+def _failure(error: grpc.aio.AioRpcError, request_type: str) -> UpstreamError:
     message = error.details() or ""
+    unread = _UNREADABLE.match(message)
+    if unread is not None and unread.group(1) in (None, request_type):  # what the gateway sends is well-formed
+        return UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], UNREADABLE)
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
         message = "The service cannot be reached."

@@ -14,6 +14,8 @@ from orchestration.gateway.upstream import Call, Metadata, Reply
 log = logging.getLogger(__name__)
 
 STATUS_DETAILS: Final = "grpc-status-details-bin"
+UNREADABLE: Final = "The request cannot be read by the service: is it nested too deeply?"
+"""What is said of a message that is well-formed, and deeper than the service's protobuf runtime goes."""
 DEADLINE_EXCEEDED: Final = "Deadline Exceeded"
 _UNKNOWN: Final = grpc.StatusCode.UNKNOWN.value[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 import grpc
@@ -16,7 +17,7 @@ from google.protobuf.message import DecodeError
 from orchestration.gateway.errors import GatewayError, RuleError, UpstreamError
 from orchestration.gateway.schema import collect_files
 from orchestration.gateway.upstream import Call, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, InProcessContext, unexpected
+from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, UNREADABLE, InProcessContext, unexpected
 from orchestration.gateway.upstream.handlers import Behaviour, HandlerTable, InterceptedHandler, Registrar
 from orchestration.gateway.upstream.handoff import Handoff, IncomingMessages
 
@@ -145,7 +146,7 @@ class InProcessRpc:
         cancelled = True
         try:
             handler = await self._handler.for_call(call.metadata)
-            messages = IncomingMessages(requests, handler.deserialize)
+            messages = IncomingMessages(requests, partial(_read, handler))
 
             async def write(response: Any) -> None:
                 if call.reply is not None:
@@ -182,12 +183,11 @@ class InProcessRpc:
 
 
 def _read(handler: Behaviour, request: bytes) -> Any:
-    """The request. Raises `UpstreamError` (INVALID_ARGUMENT) for one nested deeper than the service reads."""
+    """A message. Raises `UpstreamError` (INVALID_ARGUMENT) for one nested deeper than the service reads."""
     try:
         return handler.deserialize(request)
     except DecodeError as error:
-        text = f"the request cannot be read by the service: is it nested too deeply? ({error})"
-        raise UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], text) from error
+        raise UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], UNREADABLE) from error
 
 
 async def _drive(handler: Behaviour, request: Any, context: InProcessContext) -> None:
