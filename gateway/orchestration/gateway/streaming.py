@@ -26,7 +26,7 @@ from orchestration.gateway.routes import Route
 from orchestration.gateway.sockets import SocketStream
 from orchestration.gateway.streamforms import FORMS, EventStream, RawChunks, StreamForm
 from orchestration.gateway.streams import LAST_EVENT_ID, Pace, StreamAnswer, resume_query
-from orchestration.gateway.uploads import answer_of, feed, is_lines, read_array, read_lines
+from orchestration.gateway.uploads import answer_of, feed, is_lines, read_array
 from orchestration.gateway.upstream import Reply
 from orchestration.gateway.values import JsonValue
 
@@ -59,6 +59,10 @@ class Surroundings(Protocol):
 
     async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
         """The whole body, decompressed."""
+        ...
+
+    def read_lines(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The lines of a body as they arrive, decompressed."""
         ...
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
@@ -176,7 +180,7 @@ class StreamServer:
 
     async def _texts(self, request: web.Request) -> AsyncIterator[bytes]:
         if is_lines(request):
-            return read_lines(request, self._config.max_body_bytes)
+            return self._server.read_lines(request)
         return _each(read_array(await self._server.read_body(request, any_type=False)))
 
     def _add_metadata(self, error: UpstreamError, reply: Reply | None) -> None:
