@@ -136,7 +136,7 @@ class ChannelRpc:
             response: bytes = await rpc
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise self._ended(error, call.reply) from error
+            raise _ended(error, call.reply, self._request_type) from error
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
@@ -155,16 +155,9 @@ class ChannelRpc:
                 yield response
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise self._ended(error, call.reply) from error
+            raise _ended(error, call.reply, self._request_type) from error
         finally:
             rpc.cancel()
-
-    def _ended(self, error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
-        """The error of a call that went wrong, its metadata written down."""
-        if reply is not None:
-            reply.initial = _pairs(error.initial_metadata())
-            reply.trailing = _pairs(error.trailing_metadata())
-        return _failure(error, self._request_type)
 
 
 async def _read(rpc: Any) -> Any:
@@ -193,6 +186,14 @@ async def _tell_all(rpc: Any, reply: Reply | None) -> None:
 
 def _pairs(metadata: Any) -> Metadata:
     return tuple(metadata or ())
+
+
+def _ended(error: grpc.aio.AioRpcError, reply: Reply | None, request_type: str = "") -> UpstreamError:
+    """The error of a call that went wrong, its metadata written down."""
+    if reply is not None:
+        reply.initial = _pairs(error.initial_metadata())
+        reply.trailing = _pairs(error.trailing_metadata())
+    return _failure(error, request_type)
 
 
 def _failure(error: grpc.aio.AioRpcError, request_type: str) -> UpstreamError:
