@@ -70,9 +70,9 @@ class Server:
             if reply is not None:
                 error.headers = self._reply_headers.headers(reply)
             raise
-        body, content_type = route.encoder.styled(style).encode_body(wire)
+        body, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
-        return await self._finisher.finish(request, route, body, headers, reply)
+        return await self._finisher.finish(request, route, body, headers, reply, style)
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""

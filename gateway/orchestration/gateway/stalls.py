@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -11,6 +13,9 @@ log = logging.getLogger(__name__)
 _LOOKS: Final = 4
 """How often a connection is looked at within its limit. Each look is one of the event loop's rounds at least, so that
 a process that stood still takes no client for a stalled one."""
+
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: what is not sent yet is dropped when the socket is closed."""
 
 
 class StallGuard:
@@ -55,4 +60,7 @@ class StallGuard:
         self._timer = None
         peer = self._transport.get_extra_info("peername")
         log.info("%s took nothing of %d bytes for %g s: its connection is cut off", peer, left, limit_s)
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:  # else the kernel would go on trying to send what it holds itself
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self._transport.abort()
