@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from orchestration.gateway import Gateway, GatewayConfig, GatewayRunner, InProcessUpstream
@@ -208,6 +209,19 @@ async def _trickle(connection: RawConnection, until: asyncio.Task[Any]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the connection is still served")
+
+
+def test_the_event_loop_that_gateways_run_on() -> None:
+    """It is another one than that of the tests, with transports of its own."""
+
+    async def each() -> None:
+        await test_an_answer_that_nobody_reads()
+        await test_a_stream_that_nobody_reads("in_process", "websocket")
+        await test_the_rest_of_an_answer_that_nobody_reads("Connection: keep-alive")
+        await test_a_slow_reader_gets_everything()
+        await test_a_head_that_comes_byte_by_byte(1)
+
+    uvloop.run(each())
 
 
 def test_the_limit_is_checked() -> None:

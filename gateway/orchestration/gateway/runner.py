@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from aiohttp import web
@@ -120,8 +120,7 @@ class _Protocol(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._guard = StallGuard(transport, self._gateway.config.write_timeout_s)
+        self._guard = StallGuard(cast("asyncio.Transport", transport), self._gateway.config.write_timeout_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
