@@ -152,7 +152,7 @@ async def test_a_route_at_the_root_is_found_without_a_path() -> None:
     app = web.Application()
 
     async def root(request: web.Request) -> web.Response:
-        return web.Response(text=request.query_string)
+        return web.Response(text=request.rel_url.raw_query_string)
 
     app.router.add_get("/", root)
     gateway = Gateway(InProcessUpstream([Handlers().register], (), pool()), [SERVICE])

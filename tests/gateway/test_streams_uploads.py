@@ -149,15 +149,15 @@ class Hearing(Handlers):
     def __init__(self, lets: int = 1 << 30) -> None:
         super().__init__()
         self.heard: asyncio.Queue[str] = asyncio.Queue()
-        self._lets = asyncio.Semaphore(lets)
+        self.lets = asyncio.Semaphore(lets)
 
     async def on_collect(self, requests: Any, context: Any) -> Any:
         count = 0
-        await self._lets.acquire()
+        await self.lets.acquire()
         async for note in requests:
             count += 1
             await self.heard.put(note.text)
-            await self._lets.acquire()
+            await self.lets.acquire()
         return message("Summary")(count=count)
 
 
@@ -271,5 +271,5 @@ async def test_the_time_of_a_slow_handler_does_not_count() -> None:
         assert await asyncio.wait_for(handlers.heard.get(), 30) == "x"
         await asyncio.sleep(0.5)
         for _ in range(lines):
-            handlers._lets.release()
+            handlers.lets.release()
         assert (await connection.answer()).json["count"] == lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -52,7 +52,8 @@ class Unpacker:
         self._coding = coding
         self._gzip = coding != "deflate"
         self._left = most_members if self._gzip else 1
-        self._stream: zlib._Decompress | None = None
+        self._stream: Any = None
+        """zlib's object, whose type has no public name."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What the next bytes unpack to. Raises `RequestError` for what is broken."""
@@ -77,7 +78,7 @@ class Unpacker:
                 yield piece
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
 
-    def _begin(self, first: int) -> zlib._Decompress:
+    def _begin(self, first: int) -> Any:
         if self._left is not None:
             self._left -= 1
             if self._left < 0:
