@@ -138,6 +138,17 @@ async def test_pieces_together_are_the_whole(size: int) -> None:
     assert b"".join(pieces) == text + text
 
 
+@pytest.mark.parametrize("bits", [31, 15, -15])
+async def test_no_end_is_missed_at_the_edge_of_a_piece(bits: int) -> None:
+    """The last byte may be read while what it unpacks to has no room yet."""
+    for size in range(PIECE_BYTES - 300, PIECE_BYTES + 300):
+        packer = zlib.compressobj(9, zlib.DEFLATED, bits)
+        body = packer.compress(bytes(size)) + packer.flush()
+        unpacker = Unpacker("gzip" if bits == 31 else "deflate")
+        assert sum(map(len, unpacker.feed(body))) == size
+        unpacker.end()
+
+
 async def test_what_comes_after_a_broken_part_is_not_read() -> None:
     with pytest.raises(RequestError):
         list(Unpacker("gzip").feed(PACKED + b"garbage"))

@@ -49,7 +49,7 @@ class GatewayConfig:
     """Longest request body and WebSocket frame, in bytes, counted after decompression."""
     body_timeout_s: float | None = 60.0
     """How long the body of a request may take to arrive, in seconds, before it is refused with 408; None: no limit.
-    Of a client's stream it is how long each message may take once it has begun."""
+    Of a client's stream it is how long the next line may take."""
     write_timeout_s: float | None = 60.0
     """How long a client may take nothing of what is sent to it, in seconds, before its connection is cut off, and with
     it the RPC; None: for ever."""

@@ -42,11 +42,13 @@ def select(value: JsonValue, selection: Selection | None) -> JsonValue:
     if selection.get(_EVERY, {}) is None:
         return value
     every = selection.get(_EVERY)
-    return {
-        key: select(each, _both(selection[key], every) if key in selection and every else selection.get(key, every))
-        for key, each in value.items()
-        if key in selection or every
-    }
+    chosen: dict[str, JsonValue] = {}
+    for key, each in value.items():
+        if key in selection:
+            chosen[key] = select(each, _both(selection[key], every) if every else selection[key])
+        elif every:
+            chosen[key] = select(each, every)
+    return chosen
 
 
 def _both(one: Selection | None, other: Selection | None) -> Selection | None:

@@ -66,7 +66,8 @@ class Unpacker:
             raise unreadable(self._coding)
 
     def _undo(self, data: bytes) -> Iterator[bytes]:
-        while data:
+        more = False
+        while data or more:
             stream = self._stream
             if stream is None or stream.eof:
                 stream = self._stream = self._begin(data[0])
@@ -77,6 +78,8 @@ class Unpacker:
             if piece:
                 yield piece
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
+            # All may have been read, and not all of it written.
+            more = len(piece) == PIECE_BYTES and not stream.eof
 
     def _begin(self, first: int) -> Any:
         if self._left is not None:
