@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import pytest
 from google.protobuf import json_format
@@ -181,14 +181,18 @@ MASKS: Final = frozenset(
 )
 
 
+def is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
 def with_camel_masks(value: Any, *, mask: bool = False) -> Any:
     """A value whose masks have the paths ``a_b`` in their JSON form: json_format refuses the proto's names, which the
     gateway takes as it does in a URL. Their meaning is compared all the same."""
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
         return {key: with_camel_masks(each, mask=mask or key in MASKS) for key, each in pairs}
-    if isinstance(value, list):
-        return [with_camel_masks(each, mask=mask) for each in cast("list[Any]", value)]
+    if is_array(value):
+        return [with_camel_masks(each, mask=mask) for each in value]
     return "aB" if mask and value == "a_b" else value
 
 
