@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
 _COMMON_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_ASTERISK: Final = "*"
-"""The target of OPTIONS for the server as a whole."""
+SERVER_ITSELF: Final = "*"
+"""The target of requests about the server as a whole."""
 
 
 class _Everything(web.PlainResource):
@@ -86,6 +86,11 @@ class Gateway:
     async def close(self) -> None:
         """Let go of the upstream."""
         await self._upstream.close()
+
+    @property
+    def config(self) -> GatewayConfig:
+        """Its limits and choices."""
+        return self._config
 
     @property
     def routes(self) -> list[tuple[str, str, str, str, str]]:
@@ -251,8 +256,10 @@ class Gateway:
 
     def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
         """Answer OPTIONS; raise for a path or a method that has no route."""
-        if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
-            return web.Response(status=204, headers={REQUEST_ID: request_id})
+        if request.rel_url.raw_path == SERVER_ITSELF:
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers={REQUEST_ID: request_id})
+            raise _no_tunnel(request)
         _, segments, verb = split_target(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:
@@ -302,6 +309,17 @@ def _no_route(request: web.Request) -> NoReturn:
         "ROUTE_NOT_FOUND",
         f"no method is served at {path}",
         metadata={"method": request.method, "path": path},
+    )
+
+
+def _no_tunnel(request: web.Request) -> RequestError:
+    return RequestError(
+        405,
+        grpc.StatusCode.UNIMPLEMENTED,
+        "METHOD_NOT_ALLOWED",
+        f"{request.method} is not served: this is no proxy",
+        metadata={"method": request.method, "allow": "OPTIONS"},
+        headers={"Allow": "OPTIONS", "Connection": "close"},  # what follows may be for whoever the tunnel leads to
     )
 
 

@@ -84,8 +84,9 @@ def _texts() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _mask(request: Any) -> str:
-    """What matches the JSON of a mask of fields that can be updated."""
-    names = [field.json_name for field in request.fields if field.name not in _NOT_UPDATED]
+    """What matches a mask of fields that can be updated, each in its JSON spelling or its own."""
+    fields = [field for field in request.fields if field.name not in _NOT_UPDATED]
+    names = dict.fromkeys(name for field in fields for name in (field.json_name, field.name))
     name = f"(?:{'|'.join(names)})"
     return f"^(?:{name}(?:,{name})*)?$"
 

@@ -14,13 +14,23 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, miscounted, unexpected
+from orchestration.gateway.upstream.context import (
+    DEADLINE_EXCEEDED,
+    STATUS_DETAILS,
+    UNREADABLE,
+    miscounted,
+    unexpected,
+)
 from orchestration.gateway.upstream.reflection import reflect
 
 log = logging.getLogger(__name__)
 
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_UNREADABLE: Final = re.compile(
+    "Exception deserializing request!|Unexpected <class 'google.protobuf.message.DecodeError'>: .*'([^']*)'"
+)
+"""What grpc's own servers say of a request that they cannot read: the synchronous one, and the other with its type."""
 _LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
 """What grpc's client says of a deadline that has passed, with and without words of its own."""
 _TOO_LATE_TO_SEND: Final = "Internal error from Core"
@@ -120,6 +130,7 @@ class ChannelRpc:
         path = method_path(method)
         self._client_streaming = method.client_streaming
         self._server_streaming = method.server_streaming
+        self._request_type = method.input_type.full_name
         kinds = (
             (channel.unary_unary, channel.unary_stream),
             (channel.stream_unary, channel.stream_stream),
@@ -133,7 +144,7 @@ class ChannelRpc:
             response: bytes | None = await rpc
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise _ended(error, call.reply, self._request_type) from error
         if response is None:  # grpc takes a call without an answer for a good one
             raise miscounted()
         return response
@@ -157,7 +168,7 @@ class ChannelRpc:
                 yield response
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(ending.instead_of(error), call.reply) from error
+            raise _ended(ending.instead_of(error), call.reply, self._request_type) from error
         finally:
             rpc.cancel()
 
@@ -223,16 +234,19 @@ def _pairs(metadata: Any) -> Metadata:
     return tuple(metadata or ())
 
 
-def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
+def _ended(error: grpc.aio.AioRpcError, reply: Reply | None, request_type: str = "") -> UpstreamError:
     """The error of a call that went wrong, its metadata written down."""
     if reply is not None:
         reply.initial = _pairs(error.initial_metadata())
         reply.trailing = _pairs(error.trailing_metadata())
-    return _failure(error)
+    return _failure(error, request_type)
 
 
-def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+def _failure(error: grpc.aio.AioRpcError, request_type: str) -> UpstreamError:
     message = error.details() or ""
+    unread = _UNREADABLE.match(message)
+    if unread is not None and unread.group(1) in (None, request_type):  # what the gateway sends is well-formed
+        return UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], UNREADABLE)
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
         message = "The service cannot be reached."
