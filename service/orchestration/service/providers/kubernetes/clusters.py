@@ -1,0 +1,118 @@
+"""The API servers that are talked to, and where in them an instance is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestration.service.providers.kubernetes import names
+from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.names import Json
+from orchestration.service.providers.kubernetes.places import Place, Places
+
+_MAX_HINTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An instance's Pod, and where it is."""
+
+    place: Place
+    api: KubeApi
+    pod: Json
+
+    @property
+    def path(self) -> str:
+        """Of the Pod."""
+        return path("pods", self.place.namespace, self.pod["metadata"]["name"])
+
+
+class Clusters:
+    """Connections to every cluster, made once."""
+
+    def __init__(self, places: Places, owner: str) -> None:
+        self._places = places
+        self._owner = owner
+        self._apis = {(place.credential, place.context): KubeApi(places.cluster(place)) for place in places.all}
+        self._hints: dict[str, Place] = {}
+        """By instance, where it was seen: it is looked for there first."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Every namespace of every cluster."""
+        return self._places.all
+
+    async def start(self) -> None:
+        """Within the event loop that will use them; asks nothing yet."""
+        for api in self._apis.values():
+            await api.start()
+
+    async def close(self) -> None:
+        """End every connection."""
+        for api in self._apis.values():
+            await api.close()
+
+    def api(self, place: Place) -> KubeApi:
+        """The API server of the place."""
+        return self._apis[place.credential, place.context]
+
+    def note(self, instance: str, place: Place) -> None:
+        """Remember where it is."""
+        if len(self._hints) >= _MAX_HINTS:
+            self._hints.clear()  # nothing is lost but time
+        self._hints[instance] = place
+
+    async def find(self, instance: str) -> Found | None:
+        """The instance's Pod. Raises `ProviderUnavailableError` when there is none and a cluster did not answer."""
+        hint = self._hints.get(instance)
+        if hint is not None:
+            found = await self.look(hint, instance)
+            if found is not None:
+                return found
+            del self._hints[instance]
+        answers = await asyncio.gather(
+            *(self.look(place, instance) for place in self.places if place != hint), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, Found):
+                self.note(instance, answer.place)
+                return answer
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return None
+
+    async def look(self, place: Place, instance: str) -> Found | None:
+        """The instance's Pod in one place."""
+        api = self.api(place)
+        name = names.object_name(self._owner, instance)
+        try:
+            pod = await api.get(path("pods", place.namespace, name))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
+        if pod is None or not self.is_ours(pod, instance):
+            return None
+        return Found(place, api, pod)
+
+    def is_ours(self, pod: Json, instance: str) -> bool:
+        """Whether the Pod is this installation's instance of the name."""
+        return names.is_owned(pod, self._owner) and names.notes(pod).get(names.INSTANCE) == instance
+
+    async def owned(self) -> list[Found]:
+        """Every Pod of this installation, oldest first."""
+        lists = await asyncio.gather(*(self._owned_in(place) for place in self.places))
+        return sorted((found for items in lists for found in items), key=_age)
+
+    async def _owned_in(self, place: Place) -> list[Found]:
+        api = self.api(place)
+        try:
+            pods = await api.list(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"list Pods in {place}") from refused
+        return [Found(place, api, pod) for pod in pods if names.is_owned(pod, self._owner)]
+
+
+def _age(found: Found) -> tuple[float, str]:
+    created = names.notes(found.pod).get(names.CREATED_AT, "0")
+    return float(created), found.pod["metadata"]["name"]
