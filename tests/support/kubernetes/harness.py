@@ -77,11 +77,13 @@ def kubeconfig(file: Path, clusters: Mapping[str, FakeKube], token: str = TOKEN)
 
 
 @asynccontextmanager
-async def cluster(*namespaces: str) -> AsyncGenerator[FakeKube]:
-    """A cluster with one node without GPUs."""
+async def cluster(*namespaces: str, gpus: int = 0) -> AsyncGenerator[FakeKube]:
+    """A cluster with one node without GPUs, and one with so many if any."""
     pytest.importorskip("yaml", reason="kubeconfigs are read by the extra `kubernetes`")
     kube = FakeKube(*(namespaces or (NAMESPACE,)))
     kube.add_node("cpu-1")
+    if gpus:
+        kube.add_node("gpu-1", gpus=gpus, gpu_type="NVIDIA-L4")
     await kube.start()
     try:
         yield kube
@@ -91,10 +93,14 @@ async def cluster(*namespaces: str) -> AsyncGenerator[FakeKube]:
 
 @asynccontextmanager
 async def kubernetes_harness(
-    folder: Path, settings: Mapping[str, str] | None = None, clock: Callable[[], float] = time.time
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.time,
+    *,
+    gpus: int = 0,
 ) -> AsyncGenerator[KubernetesHarness]:
     """A started provider on a cluster of its own."""
-    async with cluster() as kube:
+    async with cluster(gpus=gpus) as kube:
         harness = KubernetesHarness(folder, kube, settings or {}, clock)
         await harness.provider.start()
         try:

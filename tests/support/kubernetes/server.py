@@ -93,8 +93,7 @@ class FakeKube:
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-                raise StatusError(401, "Unauthorized", "Unauthorized")
+            _check_token(request)
             for fault in self.faults:
                 answer = fault(request)
                 if answer is not None:
@@ -179,6 +178,11 @@ class FakeKube:
                     return answer
                 await asyncio.sleep(_POLL_S)
         return answer
+
+
+def _check_token(request: web.Request) -> None:
+    if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        raise StatusError(401, "Unauthorized", "Unauthorized")
 
 
 def _selected(item: Json, query: Mapping[str, str]) -> bool:
