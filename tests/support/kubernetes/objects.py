@@ -49,6 +49,10 @@ class Objects:
         self._items: dict[Key, Json] = {}
         self._versions = itertools.count(1)
         self._addresses = itertools.count(2)
+        self.history: list[tuple[int, str, str, Json]] = []
+        """Version, type, resource and object of each event, for watches."""
+        self.compacted = 0
+        """Versions before this are not known to watches any more."""
 
     def find(self, resource: str, namespace: str | None = None) -> Iterator[Json]:
         """All of a kind; None: of every namespace."""
@@ -65,7 +69,20 @@ class Objects:
 
     def touch(self, item: Json) -> None:
         """It has changed."""
-        item["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._changed(item, "MODIFIED")
+
+    @property
+    def version(self) -> int:
+        """Of the last event."""
+        return self.history[-1][0] if self.history else 0
+
+    def _changed(self, item: Json, kind: str) -> None:
+        version = next(self._versions)
+        item["metadata"]["resourceVersion"] = str(version)
+        self.history.append((version, kind, self._resource(item), deepcopy(item)))
+
+    def _resource(self, item: Json) -> str:
+        return next(key[0] for key, known in self._items.items() if known is item)
 
     def create(self, resource: str, namespace: str, body: Json, manager: str) -> Json:
         """A new object. Raises `StatusError`."""
@@ -88,8 +105,8 @@ class Objects:
             item["spec"]["clusterIP"] = f"10.0.0.{next(self._addresses)}"
             if item["spec"].get("type") in {"NodePort", "LoadBalancer"}:
                 item["spec"]["ports"][0]["nodePort"] = 30000 + next(self._addresses)
-        self.touch(item)
         self._items[resource, namespace, name] = item
+        self._changed(item, "ADDED")
         return item
 
     def apply(self, resource: str, namespace: str, name: str, body: Json, manager: str) -> Json:
@@ -126,9 +143,11 @@ class Objects:
 
     def remove(self, resource: str, namespace: str, name: str) -> None:
         """Gone, and with it what it owned, as the garbage collector does."""
-        item = self._items.pop((resource, namespace, name), None)
+        item = self._items.get((resource, namespace, name))
         if item is None:
             return
+        self._changed(item, "DELETED")
+        del self._items[resource, namespace, name]
         uid = item["metadata"]["uid"]
         for key, other in list(self._items.items()):
             owners = other["metadata"].get("ownerReferences", [])

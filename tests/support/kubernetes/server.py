@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -38,6 +39,11 @@ class FakeKube:
         """The first that gives an answer takes the place of the server's; each is used up by its answer."""
         self.after: list[Callable[[web.Request], bool]] = []
         """The first that says so has the answer lost: what was asked for was done. Used up by it."""
+        self.watching = 0
+        """Watches that are open."""
+        self.cut_watches = False
+        """Every watch ends at once."""
+        self.serving = True
         self.url = ""
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -52,6 +58,7 @@ class FakeKube:
             app.router.add_patch(prefix + "/{name}", self._apply)
             app.router.add_delete(prefix + "/{name}", self._delete)
         app.router.add_get("/api/v1/namespaces/{namespace}/{resource}/{name}/{sub:log}", self._log)
+        self.serving = True
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
@@ -61,6 +68,7 @@ class FakeKube:
 
     async def stop(self) -> None:
         """The API server is away; what runs goes on."""
+        self.serving = False
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -124,13 +132,43 @@ class FakeKube:
         return resource, match.get("namespace", ""), match.get("name", "")
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("watch") == "true":
+            return await self._watch(request)
         resource, namespace, _ = self._allow(request, "list")
         found = list(self.objects.find(resource, namespace if "namespace" in request.match_info else None))
         found = [item for item in found if _selected(item, request.query)]
         begin = int(request.query.get("continue", "0"))
         end = begin + min(self.page, int(request.query.get("limit", "500")))
-        metadata = {"resourceVersion": "1", **({"continue": str(end)} if end < len(found) else {})}
+        metadata = {
+            "resourceVersion": str(self.objects.version),
+            **({"continue": str(end)} if end < len(found) else {}),
+        }
         return web.json_response({"kind": "List", "metadata": metadata, "items": found[begin:end]})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        resource, namespace, _ = self._allow(request, "watch")
+        version = int(request.query["resourceVersion"])
+        if version < self.objects.compacted:
+            raise StatusError(410, "Expired", f"too old resource version: {version}")
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        self.watching += 1
+        try:
+            while self.serving and not self.cut_watches:
+                for event in [event for event in self.objects.history if event[0] > version]:
+                    version, kind, meant, item = event
+                    if (
+                        meant == resource
+                        and item["metadata"]["namespace"] == namespace
+                        and _selected(item, request.query)
+                    ):
+                        await answer.write(json.dumps({"type": kind, "object": item}).encode() + b"\n")
+                await asyncio.sleep(_POLL_S)
+        except ConnectionResetError:  # the watcher has left
+            return answer
+        finally:
+            self.watching -= 1
+        return answer
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self.objects.get(*self._allow(request, "get")))

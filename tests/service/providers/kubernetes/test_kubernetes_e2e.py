@@ -50,16 +50,16 @@ async def _line(api: Api, deployment_id: str, text: str) -> None:
 
 def _left(kube: FakeKube) -> list[str]:
     return [
-        item["metadata"]["name"]
-        for resource in ("pods", "services", "secrets")
-        for item in kube.objects.find(resource)
+        item["metadata"]["name"] for resource in ("pods", "services", "secrets") for item in kube.objects.find(resource)
     ]
 
 
 async def test_a_deployment_lives_on_kubernetes_and_leaves_nothing(tmp_path: Path) -> None:
     async with cluster(gpus=4) as kube, running_gateway(tmp_path / "data", **_knobs(tmp_path, kube)) as api:
         pool_id = await api.make_pool(provider="kubernetes", provider_pool_id=f"here/{NAMESPACE}")
-        deployment_id = await _deploy(api, pool_id, "--lines", "3", replicas=2, gpu_per_replica=2, env={"KEY": "hidden"})
+        deployment_id = await _deploy(
+            api, pool_id, "--lines", "3", replicas=2, gpu_per_replica=2, env={"KEY": "hidden"}
+        )
         found = await api.reach(deployment_id, "RUNNING", within_s=60)
         endpoints = {replica["endpoint"] for replica in found["replica_statuses"]}
         assert len(endpoints) == 2

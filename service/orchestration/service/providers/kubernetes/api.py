@@ -24,11 +24,11 @@ _MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*")')
 class RefusedError(Exception):
     """The API server answered, and with no success."""
 
-    def __init__(self, status: int, message: str, error: HttpStatusError) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.error = error
+        self.retry_after_s = retry_after_s
 
 
 class _Http(HttpClient):
@@ -77,8 +77,13 @@ class KubeApi:
             raise
         return answer
 
-    async def list(self, path: str, **selectors: str) -> list[Json]:
-        """All objects that the selectors mean, page by page."""
+    async def find_all(self, path: str, **selectors: str) -> list[Json]:
+        """All objects that the selectors mean."""
+        found, _ = await self.snapshot(path, **selectors)
+        return found
+
+    async def snapshot(self, path: str, **selectors: str) -> tuple[list[Json], str]:
+        """The same, page by page, and the version from which a watch goes on."""
         found: list[Json] = []
         params = {"limit": str(_PAGE), **selectors}
         while True:
@@ -86,7 +91,7 @@ class KubeApi:
             found += listed(page, "items")
             following: str = part(page, "metadata").get("continue", "")
             if not following:
-                return found
+                return found, str(part(page, "metadata").get("resourceVersion", ""))
             params["continue"] = following
 
     async def create(self, path: str, body: Json) -> Json:
@@ -171,14 +176,14 @@ def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
     return ProviderUnavailableError(
         f"kubernetes cannot {what}: {refused.message}{hint}",
         reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
-        retry_after_s=refused.error.retry_after_s,
+        retry_after_s=refused.retry_after_s,
     )
 
 
 def _refused(error: HttpStatusError) -> Exception:
     if error.status >= 500 or error.status == 408:
         return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
-    return RefusedError(error.status, _message(error.body) or error.message, error)
+    return RefusedError(error.status, _message(error.body) or error.message, error.retry_after_s)
 
 
 def _message(body: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, as_provider_error, path
 from orchestration.service.providers.kubernetes.names import Json
 from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.watching import PodWatch
 
 _MAX_HINTS = 100_000
 
@@ -35,6 +36,8 @@ class Clusters:
         self._places = places
         self._owner = owner
         self._apis = {(place.credential, place.context): KubeApi(places.cluster(place)) for place in places.all}
+        self._watches = {place: PodWatch(self.api(place), place.namespace, owner) for place in places.all}
+        self._watching: list[asyncio.Task[None]] = []
         self._hints: dict[str, Place] = {}
         """By instance, where it was seen: it is looked for there first."""
 
@@ -44,12 +47,16 @@ class Clusters:
         return self._places.all
 
     async def start(self) -> None:
-        """Within the event loop that will use them; asks nothing yet."""
+        """Within the event loop that will use them; waits for nothing."""
         for api in self._apis.values():
             await api.start()
+        self._watching = [asyncio.create_task(watch.run()) for watch in self._watches.values()]
 
     async def close(self) -> None:
         """End every connection."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         for api in self._apis.values():
             await api.close()
 
@@ -87,13 +94,22 @@ class Clusters:
         """The instance's Pod in one place."""
         api = self.api(place)
         name = names.object_name(self._owner, instance)
+        known = self._watches[place].get(name)
         try:
-            pod = await api.get(path("pods", place.namespace, name))
+            pod = known or await api.get(path("pods", place.namespace, name))
         except RefusedError as refused:
             raise as_provider_error(refused, f"look at a Pod in {place}") from refused
         if pod is None or not self.is_ours(pod, instance):
             return None
         return Found(place, api, pod)
+
+    async def delete(self, found: Found, only_if: Mapping[str, str], grace_s: int | None = None) -> bool:
+        """Ask for the end of a Pod; False when it is gone, or not as the preconditions say. Raises `ProviderError`."""
+        self._watches[found.place].touch(found.pod["metadata"]["name"])
+        try:
+            return await found.api.delete(found.path, only_if, grace_s)
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"delete a Pod in {found.place}") from refused
 
     def is_ours(self, pod: Json, instance: str) -> bool:
         """Whether the Pod is this installation's instance of the name."""
@@ -107,7 +123,7 @@ class Clusters:
     async def _owned_in(self, place: Place) -> list[Found]:
         api = self.api(place)
         try:
-            pods = await api.list(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
+            pods = await api.find_all(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
         except RefusedError as refused:
             raise as_provider_error(refused, f"list Pods in {place}") from refused
         return [Found(place, api, pod) for pod in pods if names.is_owned(pod, self._owner)]

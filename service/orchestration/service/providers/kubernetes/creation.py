@@ -90,7 +90,7 @@ class Creator:
     async def _by_type(self, place: Place, spec: InstanceSpec) -> Mapping[str, str]:
         """Without an offer: the first type of GPU that is wanted and that a node has."""
         try:
-            items = await self._clusters.api(place).list(path("nodes"))
+            items = await self._clusters.api(place).find_all(path("nodes"))
         except RefusedError as refused:
             raise as_provider_error(refused, "list nodes") from refused
         members = [node for item in items if (node := nodes.to_node(item, self._settings)).takes]
@@ -130,10 +130,7 @@ class Creator:
         """Whether the Pod was deleted just as it was last seen: nothing of it ever ran."""
         seen: Json = found.pod["metadata"]
         only_if = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
-        try:
-            return await found.api.delete(found.path, only_if, grace_s=0)
-        except RefusedError as refused:
-            raise as_provider_error(refused, f"delete a Pod in {found.place}") from refused
+        return await self._clusters.delete(found, only_if, grace_s=0)
 
 
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:

@@ -116,11 +116,8 @@ class KubernetesProvider:
         found = await self._clusters.find(name)
         if found is None:
             return
-        try:
-            grace_s = 0 if await self._is_stuck(found) else None
-            await found.api.delete(found.path, {"uid": found.pod["metadata"]["uid"]}, grace_s)
-        except RefusedError as refused:
-            raise as_provider_error(refused, f"delete a Pod in {found.place}") from refused
+        grace_s = 0 if await self._is_stuck(found) else None
+        await self._clusters.delete(found, {"uid": found.pod["metadata"]["uid"]}, grace_s)
 
     def logs(self, name: str, *, after: str = "", follow: bool = False) -> AsyncIterator[LogRecord]:
         return read_log(partial(self._clusters.find, name), after=after, follow=follow)
@@ -138,7 +135,10 @@ class KubernetesProvider:
         if not asked_at or self._context.clock() - asked_at < self._settings.lost_node_s:
             return False
         name = found.pod["spec"].get("nodeName")
-        node = await found.api.get(path("nodes", name=name)) if name else None
+        try:
+            node = await found.api.get(path("nodes", name=name)) if name else None
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at node {name!r}") from refused
         if node is not None and nodes.to_node(node, self._settings).ready:
             return False
         log.warning("its node is lost; the Pod is deleted by force", pod=found.path, node=name)
@@ -148,9 +148,9 @@ class KubernetesProvider:
         """What one cluster has, in each of its namespaces."""
         api = self._clusters.api(places[0])
         try:
-            members = [nodes.to_node(item, self._settings) for item in await api.list(path("nodes"))]
+            members = [nodes.to_node(item, self._settings) for item in await api.find_all(path("nodes"))]
             seen = [""] if self._settings.count_all_pods else [place.namespace for place in places]
-            lists = [await api.list(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
+            lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
             pods = [pod for items in lists for pod in items]
         except RefusedError as refused:
             raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
