@@ -16,6 +16,7 @@ from tests.support.kubernetes.kubelet import GPU, Kubelet, written
 from tests.support.kubernetes.objects import KINDS, Json, Objects, StatusError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.Request], web.StreamResponse | None]
 Grant = tuple[str, str]
 """Verb and resource, such as ``get`` and ``pods/log``."""
 
@@ -35,7 +36,7 @@ class FakeKube:
         """What the caller may do; None: everything."""
         self.page = 500
         """Most objects in an answer to a list."""
-        self.faults: list[Callable[[web.Request], web.StreamResponse | None]] = []
+        self.faults: list[Fault] = []
         """The first that gives an answer takes the place of the server's; each is used up by its answer."""
         self.after: list[Callable[[web.Request], bool]] = []
         """The first that says so has the answer lost: what was asked for was done. Used up by it."""
@@ -216,6 +217,17 @@ class FakeKube:
                     return answer
                 await asyncio.sleep(_POLL_S)
         return answer
+
+
+def refuse(method: str, resource: str, code: int, reason: str, message: str, **headers: str) -> Fault:
+    """An answer of the API server that is no success, to the next such call."""
+
+    def fault(request: web.Request) -> web.StreamResponse | None:
+        if request.method != method or f"/{resource}" not in request.path:
+            return None
+        return web.json_response(StatusError(code, reason, message).body, status=code, headers=headers)
+
+    return fault
 
 
 def _check_token(request: web.Request) -> None:

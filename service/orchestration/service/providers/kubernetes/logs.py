@@ -27,6 +27,7 @@ _IDLE_S = 240.0
 """After so long a silence the Pod is looked at, and the log asked for anew: the connection may be dead."""
 _READ_S = 2 * _IDLE_S
 _NS = 1_000_000_000
+_MAX_STAMPS = 10_000
 _WINDOW_NS = 2 * _NS
 """A log whose lines are so much younger than the one that was read last has lost that one."""
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -69,8 +70,8 @@ async def _stream(found: Found, after: str, *, follow: bool) -> AsyncGenerator[_
     params = {"container": names.CONTAINER, "timestamps": "true", **({"follow": "true"} if follow else {})}
     cursor = _parse_cursor(after)
     if cursor is not None:
-        # To the second, as the API has it: the rest is left out here.
-        since = datetime.fromtimestamp(cursor[0] // _NS, UTC)
+        # To the second, as the API has it, and one earlier, as stamps of two streams need not be in order.
+        since = datetime.fromtimestamp(cursor[0] // _NS - 1, UTC)
         params["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
     reader, resume = _Reader(), _Resume(cursor)
     try:
@@ -107,7 +108,10 @@ class _Reader:
 
     def __init__(self) -> None:
         self._splitter = LineSplitter()
-        self._last: Position = (0, -1)
+        self._last = 0
+        """Stamp of the last line."""
+        self._lines: dict[int, int] = {}
+        """By stamp, lines that had it, of those that may still come again."""
 
     def feed(self, data: bytes) -> list[_Line]:
         return [self._line(text) for text in self._splitter.feed(data)]
@@ -119,10 +123,13 @@ class _Reader:
         stamp, _, rest = text.partition(" ")
         nanoseconds = _nanoseconds(stamp)
         if nanoseconds is None:  # what the runtime put in of its own
-            nanoseconds, rest = self._last[0], text
-        number = self._last[1] + 1 if nanoseconds == self._last[0] else 0
-        self._last = (nanoseconds, number)
-        return _Line(self._last, rest)
+            nanoseconds, rest = self._last, text
+        self._last = nanoseconds
+        number = self._lines.get(nanoseconds, 0)
+        self._lines[nanoseconds] = number + 1
+        if len(self._lines) > _MAX_STAMPS:
+            self._lines = {at: count for at, count in self._lines.items() if at > nanoseconds - _WINDOW_NS}
+        return _Line((nanoseconds, number), rest)
 
 
 class _Resume:
