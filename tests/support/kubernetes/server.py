@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -27,7 +28,8 @@ _POLL_S = 0.01
 class FakeKube:
     """One cluster."""
 
-    def __init__(self, *namespaces: str) -> None:
+    def __init__(self, *namespaces: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.objects = Objects(*namespaces)
         self.kubelet = Kubelet(self.objects)
         self.calls: Counter[Grant] = Counter()
@@ -62,10 +64,10 @@ class FakeKube:
         self.serving = True
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         host, self._port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{self._port}"
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{self._port}"
 
     async def stop(self) -> None:
         """The API server is away; what runs goes on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ async def test_where_nodes_come_a_pod_waits_and_is_given_up_in_the_end(tmp_path:
     ],
 )
 async def test_what_can_never_run_is_refused(
-    harness: KubernetesHarness, changes: dict[str, object], reason: str, words: str
+    harness: KubernetesHarness, changes: dict[str, Any], reason: str, words: str
 ) -> None:
     with pytest.raises(InstanceRejectedError, match=words) as caught:
         await harness.provider.create(harness.spec("one", **changes))

@@ -27,7 +27,7 @@ _IDLE_S = 240.0
 """After so long a silence the Pod is looked at, and the log asked for anew: the connection may be dead."""
 _READ_S = 2 * _IDLE_S
 _NS = 1_000_000_000
-_MAX_STAMPS = 10_000
+_MANY_STAMPS = 10_000
 _WINDOW_NS = 2 * _NS
 """A log whose lines are so much younger than the one that was read last has lost that one."""
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -112,6 +112,7 @@ class _Reader:
         """Stamp of the last line."""
         self._lines: dict[int, int] = {}
         """By stamp, lines that had it, of those that may still come again."""
+        self._most = _MANY_STAMPS
 
     def feed(self, data: bytes) -> list[_Line]:
         return [self._line(text) for text in self._splitter.feed(data)]
@@ -127,8 +128,9 @@ class _Reader:
         self._last = nanoseconds
         number = self._lines.get(nanoseconds, 0)
         self._lines[nanoseconds] = number + 1
-        if len(self._lines) > _MAX_STAMPS:
+        if len(self._lines) > self._most:
             self._lines = {at: count for at, count in self._lines.items() if at > nanoseconds - _WINDOW_NS}
+            self._most = max(_MANY_STAMPS, 2 * len(self._lines))
         return _Line((nanoseconds, number), rest)
 
 
