@@ -105,7 +105,7 @@ def test_a_wrong_setting_is_named(tmp_path: Path, settings: dict[str, str], word
         ({"clusters": []}, "no cluster 'c'; there are none"),
         ({"users": []}, "no user 'u'"),
         ({"users": [{"name": "u", "user": {"username": "x", "password": "hidden"}}]}, "username of context"),
-        ({"users": [{"name": "u", "user": {"auth-provider": {}}}]}, "auth-provider of context"),
+        ({"users": [{"name": "u", "user": {"auth-provider": {"name": "gcp"}}}]}, "auth-provider of context"),
         ({"users": [{"name": "u", "user": {"exec": {"apiVersion": "v9", "command": "x"}}}]}, "exec apiVersion"),
         ({"clusters": [{"name": "c", "cluster": {"server": "here"}}]}, "has no server"),
         (

@@ -110,7 +110,7 @@ async def test_a_namespace_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_a_strangers_pod_is_left_alone(harness: KubernetesHarness) -> None:
     name = object_name(harness.owner, "one")
-    body = {"metadata": {"name": name, "annotations": {}}, "spec": {"containers": []}}
+    body: dict[str, Any] = {"metadata": {"name": name}, "spec": {"containers": []}}
     harness.kube.objects.create("pods", NAMESPACE, body, "kubectl")
     with pytest.raises(InstanceConflictError) as caught:
         await harness.provider.create(harness.serving("one"))
