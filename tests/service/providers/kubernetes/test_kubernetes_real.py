@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,15 +94,11 @@ async def test_a_real_servers_watch_tells_of_a_pod(provider: Provider) -> None:
         await asyncio.sleep(1)
 
 
-async def test_a_real_scheduler_says_that_there_is_no_room(tmp_path: Path) -> None:
+async def test_what_has_no_room_is_taken_back_where_a_scheduler_runs(tmp_path: Path) -> None:
     provider = await _provider(tmp_path)
-    try:
+    with suppress(CapacityError):
         made = await provider.create(spec("big"))
-    except CapacityError as error:
-        assert "nvidia.com/gpu" in error.message or "nodes are available" in error.message
-        assert await provider.describe("big") is None
-    else:  # no scheduler runs
-        assert made.state is InstanceState.PENDING
+        assert made.state is InstanceState.PENDING  # no scheduler has said a word
         await provider.delete("big")
-        await gone(provider, "big")
+    await gone(provider, "big")
     await provider.close()
