@@ -16,6 +16,7 @@ from orchestration.service.providers.base import (
 )
 from orchestration.service.providers.kubernetes import create
 from tests.support.kubernetes.harness import KubernetesHarness, cluster, kubeconfig, kubernetes_harness
+from tests.support.provider_processes import gone
 
 
 async def offers(harness: KubernetesHarness) -> dict[str, Resource]:
@@ -93,8 +94,9 @@ async def test_a_type_of_gpu_without_an_offer_is_looked_for_on_the_nodes(harness
     pod = harness.kube.pod("one")
     assert pod is not None
     assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
-    with pytest.raises(CapacityError, match="h100"):
-        await harness.provider.create(harness.spec("two", gpu_count=1, gpu_types=("h100",)))
+    for changes in ({"gpu_count": 1, "gpu_types": ("h100",)}, {"regions": ("eu",)}):
+        with pytest.raises(CapacityError, match=r"what is wanted: (h100|eu)"):
+            await harness.provider.create(harness.spec("two", **changes))
 
 
 async def test_replicas_of_an_organisation_run_in_its_namespace(tmp_path: Path) -> None:
@@ -145,6 +147,8 @@ async def test_clusters_and_credentials_are_told_apart(tmp_path: Path) -> None:
         await far.stop()
         assert {item.metadata["slug"] for item in await provider.list_resources()} == {"near/llm"}
         assert await provider.describe("one") is not None
+        await provider.delete("one")
+        await gone(provider, "one")
         for name in ("two", "never-made"):
             with pytest.raises(ProviderUnavailableError):
                 await provider.describe(name)

@@ -161,6 +161,13 @@ def test_the_wait_for_an_image_begins_with_the_node() -> None:
     assert look(item, seconds("2026-01-01T01:11:00Z"), LIMIT_S).state is InstanceState.FAILED
 
 
+def test_a_cluster_whose_clock_is_wrong_fails_no_pod() -> None:
+    item = pod("Pending", conditions=UNSCHEDULABLE)
+    item["metadata"]["annotations"] = {"orchestration-gateway/created-at": "1800000000.5"}
+    assert look(item, 1_800_000_000 + 500, LIMIT_S).state is InstanceState.PENDING
+    assert look(item, 1_800_000_000 + 700, LIMIT_S).state is InstanceState.FAILED
+
+
 def test_a_pod_that_makes_room_by_preemption_is_not_unschedulable() -> None:
     item = pod("Pending", conditions=UNSCHEDULABLE, nominatedNodeName="gpu-1")
     assert look(item, seconds(CREATED) + 9999, LIMIT_S).state is InstanceState.PENDING

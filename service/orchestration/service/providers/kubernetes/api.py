@@ -41,7 +41,8 @@ class _Http(HttpClient):
 
     async def start(self) -> None:
         """Make the session."""
-        connector = aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=128)
+        # Without a limit: each log that is followed holds a connection, and must not keep calls from being made.
+        connector = aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, trust_env=False, proxy=self._cluster.proxy or None

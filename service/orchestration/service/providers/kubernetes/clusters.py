@@ -71,16 +71,14 @@ class Clusters:
         self._hints[instance] = place
 
     async def find(self, instance: str) -> Found | None:
-        """The instance's Pod. Raises `ProviderUnavailableError` when there is none and a cluster did not answer."""
+        """The instance's Pod.
+
+        Raises `ProviderUnavailableError` when its cluster did not answer, or none has it and one did not answer.
+        """
         hint = self._hints.get(instance)
-        if hint is not None:
-            found = await self.look(hint, instance)
-            if found is not None:
-                return found
-            del self._hints[instance]
-        answers = await asyncio.gather(
-            *(self.look(place, instance) for place in self.places if place != hint), return_exceptions=True
-        )
+        if hint is not None:  # it is nowhere else, so that other clusters may be away
+            return await self.look(hint, instance)
+        answers = await asyncio.gather(*(self.look(place, instance) for place in self.places), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, Found):
                 self.note(instance, answer.place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestration.service.domain import gpu
 from orchestration.service.providers.base import (
@@ -85,20 +85,25 @@ class Creator:
             region = {nodes.REGION_LABEL: offer.region} if offer.region else {}
             typed = {self._settings.gpu_type_label: offer.gpu_type} if offer.gpu_type and spec.gpu_count else {}
             return region | typed
-        return await self._by_type(place, spec) if spec.gpu_count and spec.gpu_types else {}
+        wanted = spec.gpu_types if spec.gpu_count else ()
+        return await self._by_nodes(place, wanted, spec.regions) if wanted or spec.regions else {}
 
-    async def _by_type(self, place: Place, spec: InstanceSpec) -> Mapping[str, str]:
-        """Without an offer: the first type of GPU that is wanted and that a node has."""
+    async def _by_nodes(self, place: Place, types: Sequence[str], regions: Sequence[str]) -> Mapping[str, str]:
+        """Without an offer: the first type of GPU and the first region that are wanted and that a node has."""
         try:
             items = await self._clusters.api(place).find_all(path("nodes"))
         except RefusedError as refused:
             raise as_provider_error(refused, "list nodes") from refused
         members = [node for item in items if (node := nodes.to_node(item, self._settings)).takes]
-        known = {gpu.normalise(kind): kind for kind in nodes.types_of(members, spec.gpu_types)}
-        for wanted in spec.gpu_types:
-            if wanted in known:
-                return {self._settings.gpu_type_label: known[wanted]}
-        raise CapacityError(f"no node of {place.context} has a GPU of type {', '.join(spec.gpu_types)}")
+        for kind in types or ("",):
+            for region in regions or ("",):
+                for node in members:
+                    typed = not kind or gpu.normalise(node.gpu_type) == kind
+                    if typed and region.strip().lower() in {"", node.region.lower()}:
+                        by_type = {self._settings.gpu_type_label: node.gpu_type} if kind else {}
+                        return by_type | ({nodes.REGION_LABEL: node.region} if region else {})
+        wanted = ", ".join((*types, *regions))
+        raise CapacityError(f"no node of {place.context} is what is wanted: {wanted}")
 
     async def _complete(self, found: Found, spec: InstanceSpec) -> None:
         """The Secret and the Service, as they are to be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
 from orchestration.service.providers.kubernetes.clusters import Found
 from orchestration.service.providers.kubernetes.names import Json, listed, part
@@ -56,7 +57,8 @@ class Endpoints:
 
 
 def _container_port(pod: Json) -> int:
-    return int(pod["spec"]["containers"][0]["ports"][0]["containerPort"])
+    containers: list[Json] = pod["spec"]["containers"]  # a mesh may have put in some of its own
+    return next(int(one["ports"][0]["containerPort"]) for one in containers if one["name"] == names.CONTAINER)
 
 
 def _url(host: Any, port: Any) -> str:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.service.domain import gpu
 from orchestration.service.providers.base import Resource
 from orchestration.service.providers.kubernetes.names import Json, listed, part
 from orchestration.service.providers.kubernetes.quantities import quantity
@@ -187,8 +186,3 @@ def _cpu_offers(
             )
         )
     return found
-
-
-def types_of(nodes: Iterable[Node], wanted: Sequence[str]) -> list[str]:
-    """The labels' values of the GPU types that are wanted by normalised name, as the nodes have them."""
-    return sorted({node.gpu_type for node in nodes if node.gpu_type and gpu.normalise(node.gpu_type) in set(wanted)})

@@ -98,8 +98,7 @@ def _waiting(pod: Json, waiting: Mapping[str, Any], now: float, start_timeout_s:
     if not reason and unschedulable(pod):
         reason, text = "Unschedulable", unschedulable(pod)
     message = ": ".join(part for part in (reason, text) if part)
-    since = seconds(_condition(pod, "PodScheduled").get("lastTransitionTime")) if reason != "Unschedulable" else 0.0
-    waited_s = now - (since or seconds(pod["metadata"].get("creationTimestamp")))
+    waited_s = now - _waits_since(pod, reason)
     last = part(container(pod), "lastState", "terminated")
     if reason == "CrashLoopBackOff" and last:
         return _ended(pod, last)
@@ -108,6 +107,14 @@ def _waiting(pod: Json, waiting: Mapping[str, Any], now: float, start_timeout_s:
         late = f" (for {waited_s:.0f} s)" if too_long else ""
         return Finding(InstanceState.FAILED, _upper_snake(reason), message + late)
     return Finding(InstanceState.PENDING, _upper_snake(reason), message)
+
+
+def _waits_since(pod: Json, reason: str) -> float:
+    """Unix seconds by the gateway's clock, which need not be the cluster's: of that, differences alone count."""
+    created = seconds(pod["metadata"].get("creationTimestamp"))
+    began = float(names.notes(pod).get(names.CREATED_AT) or created)
+    scheduled = seconds(_condition(pod, "PodScheduled").get("lastTransitionTime"))
+    return began if reason == "Unschedulable" else began + max(0.0, scheduled - created)
 
 
 def _ended(pod: Json, terminated: Mapping[str, Any]) -> Finding:

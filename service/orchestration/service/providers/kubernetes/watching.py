@@ -74,6 +74,9 @@ class PodWatch:
                 why = refused.message
             except ProviderError as error:
                 why = error.message
+            except Exception as error:  # an event of a kind that is not understood must not end the watch
+                self._version = ""
+                why = f"{type(error).__name__}: {error}"
             finally:
                 self._connected = False
             failures = min(failures + 1, _WORST)
