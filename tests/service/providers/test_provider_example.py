@@ -39,7 +39,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def importable(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The package can be imported, here and in processes that are started."""
-    monkeypatch.syspath_prepend(installed)
+    monkeypatch.setattr(sys, "path", [str(installed), *sys.path])
+    importlib.invalidate_caches()
     monkeypatch.setenv("PYTHONPATH", str(installed))
     yield installed
     sys.modules.pop("orchestration_provider_example", None)

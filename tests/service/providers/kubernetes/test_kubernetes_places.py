@@ -94,7 +94,8 @@ async def test_a_type_of_gpu_without_an_offer_is_looked_for_on_the_nodes(harness
     pod = harness.kube.pod("one")
     assert pod is not None
     assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
-    for changes in ({"gpu_count": 1, "gpu_types": ("h100",)}, {"regions": ("eu",)}):
+    nowhere: list[dict[str, Any]] = [{"gpu_count": 1, "gpu_types": ("h100",)}, {"regions": ("eu",)}]
+    for changes in nowhere:
         with pytest.raises(CapacityError, match=r"what is wanted: (h100|eu)"):
             await harness.provider.create(harness.spec("two", **changes))
 
@@ -118,6 +119,23 @@ async def test_an_organisation_without_a_namespace_is_refused(tmp_path: Path) ->
     async with kubernetes_harness(tmp_path, {"org.acme": "llm"}) as harness:
         with pytest.raises(InstanceRejectedError, match=r"set org\.other"):
             await harness.provider.create(harness.spec("one", org_id="other"))
+
+
+async def test_a_pool_that_is_changed_while_an_answer_is_lost_doubles_nothing(tmp_path: Path) -> None:
+    async with kubernetes_harness(tmp_path, {"namespaces": "llm,other"}) as harness:
+        harness.kube.objects.namespaces.add("other")
+        first = await harness.provider.create(harness.spec("one"))
+        await harness.restart()
+        again = await harness.provider.create(harness.spec("one", provider_pool_id="other"))
+        assert again.provider_instance_id == first.provider_instance_id
+        assert len(list(harness.kube.objects.find("pods"))) == 1
+
+
+async def test_one_namespace_by_two_credentials_is_listed_once(tmp_path: Path) -> None:
+    config = str(tmp_path / "kubeconfig")
+    async with kubernetes_harness(tmp_path, {"credential.too.kubeconfig": config}) as harness:
+        await harness.provider.create(harness.spec("one"))
+        assert [item.name for item in await harness.provider.list_owned()] == ["one"]
 
 
 async def test_clusters_and_credentials_are_told_apart(tmp_path: Path) -> None:

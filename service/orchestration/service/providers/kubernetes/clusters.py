@@ -39,7 +39,7 @@ class Clusters:
         self._watches = {place: PodWatch(self.api(place), place.namespace, owner) for place in places.all}
         self._watching: list[asyncio.Task[None]] = []
         self._hints: dict[str, Place] = {}
-        """By instance, where it was seen: it is looked for there first."""
+        """By instance, where it was made or seen: there it is looked for, and nowhere else."""
 
     @property
     def places(self) -> Sequence[Place]:
@@ -88,6 +88,12 @@ class Clusters:
                 raise answer
         return None
 
+    async def elsewhere(self, place: Place, instance: str) -> Found | None:
+        """The instance's Pod in another place, as far as the others answer: what a pool says may be new since."""
+        others = [other for other in self.places if other != place]
+        answers = await asyncio.gather(*(self.look(other, instance) for other in others), return_exceptions=True)
+        return next((answer for answer in answers if isinstance(answer, Found)), None)
+
     async def look(self, place: Place, instance: str) -> Found | None:
         """The instance's Pod in one place."""
         api = self.api(place)
@@ -116,7 +122,9 @@ class Clusters:
     async def owned(self) -> list[Found]:
         """Every Pod of this installation, oldest first."""
         lists = await asyncio.gather(*(self._owned_in(place) for place in self.places))
-        return sorted((found for items in lists for found in items), key=_age)
+        # By uid: several credentials may lead to one namespace.
+        pods = {found.pod["metadata"]["uid"]: found for items in lists for found in items}
+        return sorted(pods.values(), key=_age)
 
     async def _owned_in(self, place: Place) -> list[Found]:
         api = self.api(place)

@@ -47,8 +47,9 @@ class Creator:
         """
         offer = nodes.parse_offer(spec.resource_id) if spec.resource_id else None
         place = self._places.choose(spec, offer.place if offer else "")
-        found = await self._clusters.look(place, spec.name) or await self._make(place, spec, offer)
-        self._clusters.note(spec.name, place)
+        found = await self._clusters.look(place, spec.name) or await self._clusters.elsewhere(place, spec.name)
+        found = found or await self._make(place, spec, offer)
+        self._clusters.note(spec.name, found.place)
         if found.pod["metadata"].get("deletionTimestamp") or part(container(found.pod), "state", "terminated"):
             return found  # its Secret and Service have done their work
         await self._complete(found, spec)
