@@ -23,7 +23,7 @@ _ROLES = ("Role", "ClusterRole")
 async def _whole_life(harness: KubernetesHarness) -> None:
     """Everything that the provider does, whatever its settings."""
     provider, kube = harness.provider, harness.kube
-    await until(lambda: kube.watching)
+    await until(lambda: kube.watching, 30)
     await provider.list_resources()
     await provider.create(harness.exiting("one", lines=1))
     await ended(provider, "one")
@@ -34,7 +34,7 @@ async def _whole_life(harness: KubernetesHarness) -> None:
     await provider.delete("one")
     await gone(provider, "one")
     await provider.create(harness.serving("lost"))
-    await until(lambda: harness.running("lost"))
+    await until(lambda: harness.running("lost"), 30)
     kube.kubelet.paused = True
     kube.objects.get("nodes", "", "cpu-1")["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
     await provider.delete("lost")
