@@ -36,16 +36,6 @@ KNOWN: dict[str, Capabilities] = {
         pricing_model="fixed",
         engines=_MARKETPLACE_ENGINES,
     ),
-    "kubernetes": Capabilities(
-        kind="cluster",
-        log_streaming=True,
-        spot=False,
-        multi_gpu=True,
-        multi_node=True,
-        ephemeral=False,
-        pricing_model="fixed",
-        engines=_MARKETPLACE_ENGINES,
-    ),
 }
 """Names that the API knows whether or not their adapter is installed."""
 
@@ -53,10 +43,11 @@ KNOWN: dict[str, Capabilities] = {
 class UnconfiguredProvider:
     """Stands in for a known provider whose adapter or credentials are not on this gateway."""
 
-    def __init__(self, name: str, capabilities: Capabilities) -> None:
+    def __init__(self, name: str, capabilities: Capabilities, reason: str = "") -> None:
+        """``reason``: why it cannot be used here, and what would change that."""
         self._name = name
         self._capabilities = capabilities
-        self.reason = (
+        self.reason = reason or (
             f"provider {name} is not configured on this gateway: it has no credentials, and no adapter is installed"
         )
 
