@@ -94,6 +94,12 @@ class InstanceSpec:
     image: str
     port: int
     """0: the provider picks a free one."""
+    container_port: int = 0
+    """Where the engine listens in a container of its own; 0: not told."""
+    health_path: str = ""
+    """Where a 2xx means ready; empty: ready when the port accepts a connection."""
+    startup_timeout_s: float = 0.0
+    """How long the engine may take to be ready; 0: not told."""
     gpu_count: int
     gpu_types: tuple[str, ...]
     """Empty: any. Otherwise normalised names (`orchestration.service.domain.gpu.normalise`)."""

@@ -53,10 +53,11 @@ KNOWN: dict[str, Capabilities] = {
 class UnconfiguredProvider:
     """Stands in for a known provider whose adapter or credentials are not on this gateway."""
 
-    def __init__(self, name: str, capabilities: Capabilities) -> None:
+    def __init__(self, name: str, capabilities: Capabilities, reason: str = "") -> None:
+        """``reason``: why it cannot be used here, and what would change that."""
         self._name = name
         self._capabilities = capabilities
-        self.reason = (
+        self.reason = reason or (
             f"provider {name} is not configured on this gateway: it has no credentials, and no adapter is installed"
         )
 
