@@ -135,13 +135,18 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
         limits: HttpLimits | None = None,
+        redirects: int = 0,
     ) -> None:
-        """``name`` stands in every message; ``headers`` go with every request; ``secrets`` are never told."""
+        """``name`` stands in every message; ``headers`` go with every request; ``secrets`` are never told.
+
+        ``redirects``: how many are followed; none where there are credentials, which are for one server only.
+        """
         self._name = name
         self._base = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._secrets = tuple(sorted((item for item in secrets if item), key=len, reverse=True))
         self._limits = limits or HttpLimits()
+        self._redirects = redirects
         self._circuit = Circuit(self._limits.circuit_failures, self._limits.circuit_open_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -165,6 +170,10 @@ class HttpClient:
     def url(self, path: str) -> str:
         """The path below the server's address; an absolute URL as it is."""
         return path if "://" in path else f"{self._base}/{path.lstrip('/')}"
+
+    def leave_alone(self, seconds: float, why: str) -> None:
+        """Ask nothing for so long: what the server answers is not to be used."""
+        self._circuit.pause(seconds, why)
 
     def clean(self, text: str) -> str:
         """The text without secrets."""
@@ -248,7 +257,8 @@ class HttpClient:
                 params=params,
                 headers=headers,
                 timeout=timeout,
-                allow_redirects=False,  # credentials go to the server that they are for, and to no other
+                allow_redirects=self._redirects > 0,
+                max_redirects=self._redirects,
             ) as response:
                 answer = await self._answer(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
