@@ -26,7 +26,7 @@ _LETTERS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 MARKETS: list[dict[str, Any]] = [
     {"slug": "nvidia-4090", "name": "NVIDIA 4090", "gpu_types": ["NVIDIA RTX 4090"], "usd_reward_per_hour": "0.50"},
     {"slug": "nvidia-3090", "name": "NVIDIA 3090", "gpu_types": ["NVIDIA RTX 3090"], "usd_reward_per_hour": 0.2},
-    {"slug": "2x-a100", "name": "2x NVIDIA A100", "gpu_types": ["NVIDIA A100"], "usd_reward_per_hour": None},
+    {"slug": "2x-a100", "name": "2x NVIDIA A100", "gpu_types": ["NVIDIA A100"], "usd_reward_per_hour": 1.5},
 ]
 
 
@@ -52,6 +52,9 @@ def address() -> str:
 def iso(seconds: float) -> str:
     """A time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_ADDRESSES = {market["slug"]: address() for market in MARKETS}
 
 
 @dataclass
@@ -177,7 +180,9 @@ class FakeAccount:
     _times: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.markets = [{"address": address(), "type": "PREMIUM", "network_fee_percentage": 10, **it} for it in MARKETS]
+        self.markets = [
+            {"address": _ADDRESSES[it["slug"]], "type": "PREMIUM", "network_fee_percentage": 10, **it} for it in MARKETS
+        ]
 
     def fault(self, call: str) -> str:
         """What goes wrong with this call; empty: nothing."""

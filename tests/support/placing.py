@@ -23,6 +23,7 @@ from orchestration.service.providers.base import (
     ProviderUnavailableError,
     Resource,
 )
+from orchestration.service.providers.nosana.provider import CAPABILITIES
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.providers.unconfigured import KNOWN
 from orchestration.service.usecases.pool_views import PoolViews
@@ -33,7 +34,7 @@ from tests.support import stores
 from tests.support.fake_provider import FakeProvider
 from tests.support.stores import FakeClock
 
-MARKETPLACE = replace(KNOWN["nosana"], spot=True)
+MARKETPLACE = replace(CAPABILITIES, spot=True)
 CLUSTER = replace(KNOWN["kubernetes"], places_on_nodes=True)
 
 

@@ -7,6 +7,7 @@ of lines, with enough of the last one to find it again where the beginning is go
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.nosana.flows import Entry
 
 _DIGEST = 12
+_Like = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,29 +57,46 @@ class Aligner:
         self._after = after
         self._at = after
         self._aligned = after.engine == 0
-        self._counted = replace(after, engine=0, host=0, digest="", time_ms=0, same=0)
-        self._held: list[Entry] = []
+        self._engine = self._host = 0
+        self._now_ms = -1
+        self._now = Counter[str]()
+        """Of the lines of this very millisecond, how many read alike."""
+        self._held: list[tuple[Entry, _Like]] = []
         """Lines of the engine that were taken before the cursor's place was found."""
 
     def take(self, entry: Entry) -> Iterator[tuple[Entry, Cursor]]:
         """The line with its cursor, unless it is not after the place."""
-        self._counted = _after(self._counted, entry)
         if entry.kind == "host":
-            if self._counted.host > self._at.host:
-                self._at = replace(self._at, host=self._counted.host)
+            self._host += 1
+            if self._host > self._at.host:
+                self._at = replace(self._at, host=self._host)
                 yield entry, self._at
             return
+        like = self._like(entry)
+        self._engine += 1
         if self._aligned:
-            self._at = _after(self._at, entry)
+            self._at = self._next(like)
             yield entry, self._at
             return
-        self._held.append(entry)
-        like = (self._counted.digest, self._counted.time_ms, self._counted.same)
+        self._held.append((entry, like))
         if like == (self._after.digest, self._after.time_ms, self._after.same):
             self._aligned = True
-        elif self._counted.engine == self._after.engine:
+        elif self._engine == self._after.engine:
             self._aligned = True
             yield from self._behind_last()
+
+    def _like(self, entry: Entry) -> _Like:
+        """What the line is known by: its text, its time, and which it is of those with the same text and time."""
+        digest, time_ms = hashlib.sha256(entry.message.encode()).hexdigest()[:_DIGEST], int(entry.time * 1000)
+        if time_ms != self._now_ms:
+            self._now_ms = time_ms
+            self._now.clear()
+        self._now[digest] += 1
+        return digest, time_ms, self._now[digest]
+
+    def _next(self, like: _Like) -> Cursor:
+        digest, time_ms, same = like
+        return replace(self._at, engine=self._at.engine + 1, digest=digest, time_ms=time_ms, same=same)
 
     def finish(self) -> Iterator[tuple[Entry, Cursor]]:
         """There are no more lines: what of them comes after the place, if it was found by its text alone."""
@@ -87,22 +106,8 @@ class Aligner:
 
     def _behind_last(self) -> Iterator[tuple[Entry, Cursor]]:
         """What was held after the last line that reads as the cursor's; nothing when there is none."""
-        found = [index for index, entry in enumerate(self._held) if _digest(entry) == self._after.digest]
-        for entry in self._held[found[-1] + 1 :] if found else ():
-            self._at = _after(self._at, entry)
+        found = [index for index, (_, like) in enumerate(self._held) if like[0] == self._after.digest]
+        for entry, like in self._held[found[-1] + 1 :] if found else ():
+            self._at = self._next(like)
             yield entry, self._at
         self._held.clear()
-
-
-def _digest(entry: Entry) -> str:
-    return hashlib.sha256(entry.message.encode()).hexdigest()[:_DIGEST]
-
-
-def _after(cursor: Cursor, entry: Entry) -> Cursor:
-    if entry.kind == "host":
-        return replace(cursor, host=cursor.host + 1)
-    digest, time_ms = _digest(entry), int(entry.time * 1000)
-    again = (digest, time_ms) == (cursor.digest, cursor.time_ms)
-    return replace(
-        cursor, engine=cursor.engine + 1, digest=digest, time_ms=time_ms, same=cursor.same + 1 if again else 1
-    )

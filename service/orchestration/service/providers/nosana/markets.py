@@ -52,13 +52,14 @@ class Markets:
         return [self._resource(provider, market, age_s) for market in markets]
 
     def _resource(self, provider: str, market: Market, age_s: float) -> Resource:
+        available, how = self._available(market)
         told = {
             "slug": market.slug,
             "name": market.name,
             "market_type": market.kind,
             "gpu_types": ", ".join(market.gpu_types),
             "network_fee_percentage": f"{market.fee_percent:g}",
-            "availability": "assumed" if market.hosts is None else "told",
+            "availability": how,
             "age_seconds": f"{age_s:.0f}",
         }
         return Resource(
@@ -69,9 +70,15 @@ class Markets:
             gpu_memory_gb=market.vram_gb,
             pricing_model="on_demand",
             price_per_hour=market.price_per_hour,
-            available_count=self._assumed if market.hosts is None else market.hosts,
+            available_count=available,
             metadata=told,
         )
+
+    def _available(self, market: Market) -> tuple[int, str]:
+        """How many machines can be had, and how that is known. Nothing is rented whose price is not known."""
+        if not market.price_per_hour:
+            return 0, "no price is told"
+        return (self._assumed, "assumed") if market.hosts is None else (market.hosts, "told")
 
     async def choose(self, spec: InstanceSpec) -> Market:
         """The market that the instance is to run on: the one that is named, else the cheapest that fits.
@@ -103,6 +110,8 @@ def _named(wanted: str, markets: Sequence[Market]) -> Market | None:
 
 
 def _fits(market: Market, spec: InstanceSpec) -> bool:
+    if not market.price_per_hour:
+        return False
     if not spec.gpu_count:
         return True
     enough = bool(market.gpu_types) and market.gpu_count >= spec.gpu_count

@@ -71,7 +71,7 @@ class Market:
     gpu_count: int
     vram_gb: float
     price_per_hour: float
-    """USD, the network's fee included."""
+    """USD, the network's fee included; 0.0: it is not told."""
     fee_percent: float
     hosts: int | None
     """Hosts that the market lists; None: it does not tell."""
@@ -167,7 +167,7 @@ def to_market(told: Mapping[str, Any]) -> Market:
     How many GPUs a machine of it has is told nowhere but in its name (``2x RTX 4090``); without a number it is one.
     """
     name, slug = text(told.get("name")), text(told.get("slug"))
-    fee = number(told.get("network_fee_percentage"))
+    fee = max(0.0, number(told.get("network_fee_percentage")))
     types, hosts = told.get("gpu_types"), told.get("nodes")
     several = _SEVERAL.search(name) or _SEVERAL.search(slug)
     return Market(
@@ -178,7 +178,7 @@ def to_market(told: Mapping[str, Any]) -> Market:
         gpu_types=_texts(types),
         gpu_count=max(1, int(several[1])) if several else 1,
         vram_gb=max(0.0, number(told.get("lowest_vram"))),
-        price_per_hour=max(0.0, number(told.get("usd_reward_per_hour")) * (1 + fee / 100)),
+        price_per_hour=max(0.0, number(told.get("usd_reward_per_hour"))) * (1 + fee / 100),
         fee_percent=fee,
         hosts=len(cast("list[object]", hosts)) if isinstance(hosts, list) else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -55,9 +56,15 @@ class NodeLog:
         Raises `ProviderUnavailableError` when it refuses, or the connection breaks.
         """
         try:
-            message = await self._socket.receive(timeout=timeout_s)
+            async with asyncio.timeout(timeout_s):
+                while True:  # what tells no line, such as a progress bar, is no silence
+                    entries = self._read(await self._socket.receive())
+                    if entries is None or entries:
+                        return entries
         except TimeoutError:
             return []
+
+    def _read(self, message: aiohttp.WSMessage) -> list[Entry] | None:
         match message.type:
             case aiohttp.WSMsgType.TEXT:
                 return list(_entries(str(message.data)))

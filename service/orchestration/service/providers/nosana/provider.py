@@ -134,6 +134,7 @@ class NosanaProvider:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._streams.close()
+        await self._results.close()
         if self._session is not None:
             await self._session.close()
         await self._accounts.close()

@@ -25,7 +25,8 @@ _IN_MEMORY = 64
 _FIRST_RETRY_S = 0.2
 _LONGEST_RETRY_S = 60.0
 """How often a result that is not there is looked for: it comes within seconds, or after long, or never."""
-_DAMAGED = "a result on disk cannot be read"
+_PATIENCE_S = 2.0
+"""Less than a look at an instance may take."""
 
 
 class Results:
@@ -37,29 +38,50 @@ class Results:
         self._flows: OrderedDict[str, Flow] = OrderedDict()
         self._missing: dict[str, tuple[float, float]] = {}
         """By job, when to look again, and the pause after that."""
+        self._looking: dict[str, asyncio.Task[Flow | None]] = {}
 
     async def get(self, api: NosanaApi, name: str, nosana_id: str, job: NosanaJob) -> Flow | None:
-        """The result of a job that ended; None when it is not there, or not yet. Raises `ProviderUnavailableError`."""
+        """The result of a job that ended; None when it is not there, or not yet. Raises `ProviderUnavailableError`.
+
+        Gateways may be slow: whoever asks waits a moment, and the work goes on for whoever asks next.
+        """
         known = self._flows.get(job.address)
         if known is not None:
             self._flows.move_to_end(job.address)
             return known
+        task = self._looking.get(job.address)
+        if task is None:
+            if time.monotonic() < self._missing.get(job.address, (0.0, 0.0))[0]:
+                return None
+            task = self._looking[job.address] = asyncio.create_task(self._look(api, name, nosana_id, job))
+            task.add_done_callback(lambda done: self._looked(job.address, done))
+        done, _ = await asyncio.wait({task}, timeout=_PATIENCE_S)
+        return task.result() if done else None
+
+    def _looked(self, job: str, task: asyncio.Task[Flow | None]) -> None:
+        del self._looking[job]
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a result cannot be looked for", job=job, error=str(task.exception()))
+
+    async def close(self) -> None:
+        """End what is under way; it is begun again by who asks."""
+        tasks = list(self._looking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, api: NosanaApi, name: str, nosana_id: str, job: NosanaJob) -> Flow | None:
         path = self._path(name, nosana_id, job.address)
         told = await asyncio.to_thread(_read, path)
         if told is None:
-            again_at, pause = self._missing.get(job.address, (0.0, _FIRST_RETRY_S))
-            if time.monotonic() < again_at:
-                return None
             told = await self._fetch(api, nosana_id, job.address)
             if told is None:
+                pause = self._missing.get(job.address, (0.0, _FIRST_RETRY_S))[1]
                 self._missing[job.address] = (time.monotonic() + pause, min(2 * pause, _LONGEST_RETRY_S))
                 return None
             await asyncio.to_thread(write_json, path, {"created_at": job.created_at, "result": told})
         self._missing.pop(job.address, None)
-        return self._keep(job.address, to_flow(told))
-
-    def _keep(self, job: str, flow: Flow) -> Flow:
-        self._flows[job] = flow
+        flow = self._flows[job.address] = to_flow(told)
         if len(self._flows) > _IN_MEMORY:
             self._flows.popitem(last=False)
         return flow
@@ -115,6 +137,6 @@ def _read_all(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning(_DAMAGED, path=str(path), error=str(error))
+        log.warning("a result on disk cannot be read", path=str(path), error=str(error))
         return None
     return dict(told) if isinstance(told, dict) else None
