@@ -21,7 +21,7 @@ from tests.support.ipfs_encoder import Blocks
 MESSAGE = "Hello Nosana Node!"
 _SETTINGS = (
     *("start_s", "queue_s", "stop_s", "minute_s", "balance", "funds_short", "streams", "nodes_told", "node_down"),
-    *("node_talks", "replay_last", "results", "sick"),
+    *("endpoints_told", "node_talks", "replay_last", "results", "sick"),
 )
 Work = Callable[[FakeAccount, web.Request], Awaitable[web.StreamResponse]]
 
@@ -124,7 +124,8 @@ class FakeNosana:
         return web.json_response(account.create(await request.json()).view(self.base))
 
     async def _get(self, account: FakeAccount, request: web.Request) -> web.Response:
-        return web.json_response(account.get(request.match_info["id"]).view(self.base))
+        found = account.get(request.match_info["id"])
+        return web.json_response(found.view(self.base, told_endpoints=account.endpoints_told))
 
     async def _delete(self, account: FakeAccount, request: web.Request) -> web.Response:
         account.delete(account.get(request.match_info["id"]))

@@ -124,7 +124,7 @@ class Deployment:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def view(self, base: str) -> dict[str, Any]:
+    def view(self, base: str, *, told_endpoints: bool = True) -> dict[str, Any]:
         """As the API tells it."""
         args = self.definition["ops"][0]["args"]
         url = {"opId": "engine", "port": args["expose"][0]["port"], "url": f"{base}/service/{self.id}"}
@@ -138,7 +138,7 @@ class Deployment:
             "replicas": 1,
             "timeout": self.timeout,
             "strategy": self.strategy,
-            "endpoints": [url],
+            "endpoints": [url] if told_endpoints else [],
             "confidential": self.confidential,
             "active_revision": 1,
             "active_jobs": sum(job.state in ("QUEUED", "RUNNING") for job in self.jobs),
@@ -162,6 +162,7 @@ class FakeAccount:
     funds_short: bool = False
     streams: bool = True
     nodes_told: bool = True
+    endpoints_told: bool = True
     node_down: bool = False
     node_talks: bool = False
     """Hosts tell of their own work, too."""

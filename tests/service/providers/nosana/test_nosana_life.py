@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.service.providers.base import Instance, InstanceState
+from orchestration.service.providers.nosana.urls import job_host
 from tests.support.fake_nosana_process import NosanaHarness
 from tests.support.provider_processes import ended, gone, until, until_async
 
@@ -23,9 +24,9 @@ async def reach(harness: NosanaHarness, name: str, state: InstanceState) -> Inst
     return found
 
 
-def events(harness: NosanaHarness, kind: str) -> int:
-    """How many jobs were listed."""
-    return sum(len(item["jobs"]) for item in harness.look()["deployments"]) if kind == "jobs" else 0
+def jobs(harness: NosanaHarness) -> int:
+    """How many jobs there are, and were."""
+    return sum(len(item["jobs"]) for item in harness.look()["deployments"])
 
 
 @pytest.mark.parametrize("streams", [True, False])
@@ -44,6 +45,14 @@ async def test_a_deployment_from_draft_to_gone(harness: NosanaHarness, streams: 
     assert [line.partition(" ")[0] for line in told["journal"]] == ["created", "started", "stopping", "deleted"]
 
 
+async def test_an_address_that_is_not_told_is_that_of_the_job(harness: NosanaHarness) -> None:
+    harness.change(streams=False, endpoints_told=False)
+    await harness.provider.create(harness.spec("one"))
+    found = await reach(harness, "one", InstanceState.RUNNING)
+    job = harness.look()["deployments"][0]["jobs"][0]["job"]
+    assert found.endpoint == f"{harness.fake.url}/node/{job_host(0, 9000, job)}"
+
+
 async def test_a_stream_saves_requests(harness: NosanaHarness) -> None:
     await harness.provider.create(harness.spec("one", env={"FAKE_QUEUE_S": "0.2"}))
     await reach(harness, "one", InstanceState.RUNNING)
@@ -56,7 +65,7 @@ async def test_a_stream_saves_requests(harness: NosanaHarness) -> None:
     await until_async(streaming, 30)
     harness.change(lose_host=True)
     found = await ended(harness.provider, "one")
-    assert found.reason == "HOST_SHUT_DOWN"
+    assert (found.state, found.reason) == ("FAILED", "HOST_SHUT_DOWN")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ async def test_a_time_out_is_extended_before_it_ends(harness: NosanaHarness) -> 
     await harness.provider.start()
     again = await reach(harness, "one", InstanceState.RUNNING)
     assert (again.endpoint, again.started_at) == (found.endpoint, found.started_at)
-    assert events(harness, "jobs") == 1
+    assert jobs(harness) == 1
 
 
 async def test_jobs_that_rotate_are_one_instance(harness: NosanaHarness) -> None:
@@ -108,7 +117,7 @@ async def test_jobs_that_rotate_are_one_instance(harness: NosanaHarness) -> None
     harness.change(minute_s=0.01, streams=False)
     await harness.provider.create(harness.spec("one"))
     first = await reach(harness, "one", InstanceState.RUNNING)
-    await until(lambda: events(harness, "jobs") >= 3, 30)
+    await until(lambda: jobs(harness) >= 3, 30)
     found = await harness.provider.describe("one")
     assert found is not None
     assert (found.state, found.endpoint) == (InstanceState.RUNNING, first.endpoint)

@@ -31,19 +31,19 @@ def model_resource(spec: InstanceSpec) -> ModelResource | None:
     """What the host is to fetch for the spec; None where the engine loads its model itself."""
     if not spec.model:
         return None
-    form = form_of(spec.model)
     if spec.engine == "ollama":
-        return _ollama(spec, form)
+        return _ollama(spec)
+    form = form_of(spec.model)
     if form in (Form.HUB, Form.HF) and not tag_of(spec.model):
         return _from_hub(spec)
     return _from_s3(spec) if form is Form.S3 else None
 
 
-def _ollama(spec: InstanceSpec, form: Form) -> ModelResource | None:
-    if form not in (Form.HUB, Form.OLLAMA):
+def _ollama(spec: InstanceSpec) -> ModelResource | None:
+    name = spec.model.removeprefix("ollama://")
+    if name not in spec.command:  # one of the hub, which Ollama calls by another name
         return None
-    resource = {"type": "Ollama", "model": spec.model.removeprefix("ollama://")}
-    return ModelResource(resource, spec.command, spec.model)
+    return ModelResource({"type": "Ollama", "model": name}, spec.command, spec.model)
 
 
 def _from_hub(spec: InstanceSpec) -> ModelResource | None:

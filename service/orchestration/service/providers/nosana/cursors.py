@@ -15,6 +15,8 @@ from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.nosana.flows import Entry
 
 _DIGEST = 12
+_OUT_OF_ORDER_MS = 1000
+"""Lines of an engine's two streams may be told so much out of order."""
 _Like = tuple[str, int, int]
 
 
@@ -53,8 +55,10 @@ def parse_cursor(text: str) -> Cursor | None:
 class Aligner:
     """Takes a job's lines from its beginning, or from where a host still has them; gives those after a cursor."""
 
-    def __init__(self, after: Cursor) -> None:
+    def __init__(self, after: Cursor, *, live: bool) -> None:
+        """``live``: from a host, whose times are always the same, and which may have lost the beginning."""
         self._after = after
+        self._live = live
         self._at = after
         self._aligned = after.engine == 0
         self._engine = self._host = 0
@@ -81,9 +85,9 @@ class Aligner:
         self._held.append((entry, like))
         if like == (self._after.digest, self._after.time_ms, self._after.same):
             self._aligned = True
-        elif self._engine == self._after.engine:
+        elif self._engine == self._after.engine or (self._live and like[1] > self._after.time_ms + _OUT_OF_ORDER_MS):
             self._aligned = True
-            yield from self._behind_last()
+            yield from self._behind_place()
 
     def _like(self, entry: Entry) -> _Like:
         """What the line is known by: its text, its time, and which it is of those with the same text and time."""
@@ -102,12 +106,14 @@ class Aligner:
         """There are no more lines: what of them comes after the place, if it was found by its text alone."""
         if not self._aligned:
             self._aligned = True
-            yield from self._behind_last()
+            yield from self._behind_place()
 
-    def _behind_last(self) -> Iterator[tuple[Entry, Cursor]]:
-        """What was held after the last line that reads as the cursor's; nothing when there is none."""
-        found = [index for index, (_, like) in enumerate(self._held) if like[0] == self._after.digest]
-        for entry, like in self._held[found[-1] + 1 :] if found else ():
-            self._at = self._next(like)
-            yield entry, self._at
+    def _behind_place(self) -> Iterator[tuple[Entry, Cursor]]:
+        """What was held after the last line that reads as the cursor's; where none does, what is later than it."""
+        alike = [index for index, (_, like) in enumerate(self._held) if like[0] == self._after.digest]
+        begin = alike[-1] + 1 if alike else 0
+        for entry, like in self._held[begin:]:
+            if alike or like[1] > self._after.time_ms:
+                self._at = self._next(like)
+                yield entry, self._at
         self._held.clear()

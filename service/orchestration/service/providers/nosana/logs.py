@@ -114,7 +114,7 @@ class LogReader:
             signer=seen.deployment.signer,
             signature=await self._signature(account, seen.deployment.id),
         )
-        aligner = Aligner(after)
+        aligner = Aligner(after, live=True)
         started = time.monotonic()
         async with open_log(self._session, request) as log:
             while True:
@@ -153,7 +153,7 @@ def _from(jobs: Sequence[NosanaJob], cursor: Cursor | None) -> Sequence[NosanaJo
 
 
 def _of_result(flow: Flow, after: Cursor) -> Iterator[tuple[Entry, Cursor]]:
-    aligner = Aligner(after)
+    aligner = Aligner(after, live=False)
     for entry in flow.entries:
         yield from aligner.take(entry)
     yield from aligner.finish()

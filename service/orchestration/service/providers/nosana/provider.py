@@ -94,7 +94,7 @@ class NosanaProvider:
             self._results,
             self._streams,
             tag=self._tag,
-            result_wait_s=settings.result_wait_s,
+            settings=settings,
         )
         self._creator = Creator(self._accounts, self._records, self._sight, settings, tag=self._tag)
         self._remover = Remover(self._accounts, self._records, self._sight, settings)

@@ -14,8 +14,10 @@ from orchestration.service.providers.nosana.flows import Flow
 from orchestration.service.providers.nosana.models import NOBODY, NosanaDeployment, NosanaJob, identifier, text
 from orchestration.service.providers.nosana.records import Record, Records
 from orchestration.service.providers.nosana.results import Results
+from orchestration.service.providers.nosana.settings import NosanaSettings
 from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS, Ending, Seen, describe
 from orchestration.service.providers.nosana.streams import Streams
+from orchestration.service.providers.nosana.urls import job_url
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +36,7 @@ class Sight:
         streams: Streams,
         *,
         tag: str,
-        result_wait_s: float,
+        settings: NosanaSettings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accounts = accounts
@@ -42,7 +44,8 @@ class Sight:
         self._results = results
         self._streams = streams
         self._tag = tag
-        self._result_wait_s = result_wait_s
+        self._result_wait_s = settings.result_wait_s
+        self._node_url = settings.node_url
         self._clock = clock
         self._ended_at: dict[str, float] = {}
 
@@ -107,6 +110,8 @@ class Sight:
         fields = describe(seen, ending, trouble)
         if fields.get("reason") == INSUFFICIENT_FUNDS:
             await account.funds.ran_out()
+        if seen.running is not None and fields.get("endpoint") == "" and record.port:
+            fields["endpoint"] = job_url(self._node_url, 0, record.port, seen.running.address)
         if record.deleting:
             fields = {"state": InstanceState.STOPPING, "message": "it is being deleted"}
         return Instance(
