@@ -201,8 +201,8 @@ class FakeNosana:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         first = await socket.receive()
-        told = json.loads(first.data) if first.type is WSMsgType.TEXT else {}
-        if told.get("path") != "/flog":
+        told: Any = json.loads(first.data) if first.type is WSMsgType.TEXT else {"path": ""}
+        if told["path"] != "/flog":
             await socket.close(code=3003)
         elif told["body"]["jobAddress"] != job.address:
             await socket.close(code=1007)

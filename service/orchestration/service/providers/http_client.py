@@ -153,7 +153,11 @@ class HttpClient:
     async def start(self) -> None:
         """Make the session; within the event loop that will use it."""
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s)
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers, trust_env=False)
+        # Callers bound how much is under way; a limit here would have calls wait behind streams that never end.
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=self._headers, trust_env=False
+        )
 
     async def close(self) -> None:
         """End every connection."""
@@ -220,6 +224,7 @@ class HttpClient:
         """An answer that is read bit by bit; ``read_s``: the longest silence. Raises as `call`."""
         self._check_circuit()
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s, sock_read=read_s)
+        opened = False
         try:
             async with self.session.request(
                 method, self.url(path), headers=headers, timeout=timeout, allow_redirects=False
@@ -227,8 +232,12 @@ class HttpClient:
                 if not 200 <= response.status < 300:
                     raise self._refused(method, path, await self._answer(response))
                 self._circuit.succeeded()
+                opened = True
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if opened:  # the server was there: it may have sent all streams away at once
+                text = f"the answer of {self._name} to {method} {self._told(path)} broke off: {self.clean(str(error))}"
+                raise ProviderUnavailableError(text) from error
             raise self._no_answer(method, path, error, again=True) from error
 
     def _check_circuit(self) -> None:

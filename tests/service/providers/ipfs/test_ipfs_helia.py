@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).parents[3] / "support" / "helia_gateway.mjs"
 
 
 @contextmanager
-def helia(folder: Path, arguments: list[str]) -> Iterator[dict[str, Any]]:
+def helia(folder: Path, arguments: list[str]) -> Generator[dict[str, Any]]:
     """A gateway with files; its port and their CIDs."""
     script = folder / SCRIPT.name
     script.write_text(SCRIPT.read_text())

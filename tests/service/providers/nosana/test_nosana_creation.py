@@ -191,3 +191,14 @@ async def test_a_look_that_fails_is_never_taken_for_nothing(harness: NosanaHarne
     with pytest.raises(ProviderUnavailableError, match="with 500"):
         await harness.provider.list_owned()
     assert await harness.provider.describe("one") is not None
+
+
+async def test_what_runs_under_a_key_that_was_taken_away_is_not_taken_for_gone(harness: NosanaHarness) -> None:
+    await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}"})
+    await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))
+    await harness.restart()
+    for ask in (harness.provider.describe("one"), harness.provider.create(harness.spec("one"))):
+        with pytest.raises(ProviderUnavailableError, match=r"set credential\.team-b\.api_key"):
+            await ask
+    await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}"})
+    assert await harness.provider.describe("one") is not None

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestration.service.providers.base import InstanceRejectedError
+from orchestration.service.providers.base import InstanceRejectedError, ProviderUnavailableError
 from orchestration.service.providers.http_client import HttpLimits
 from orchestration.service.providers.nosana.api import NosanaApi
 from orchestration.service.providers.nosana.funds import Funds
@@ -14,6 +14,7 @@ from orchestration.service.providers.nosana.markets import Markets
 from orchestration.service.providers.nosana.settings import NosanaSettings
 
 _TAG_DIGITS = 12
+_MISSING_RETRY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,20 @@ class Accounts:
         """Every account."""
         return list(self._accounts.values())
 
-    def find(self, name: str) -> Account | None:
-        """The account of a credential; None when its key was taken out of the configuration."""
-        return self._accounts.get(name)
+    def of(self, name: str) -> Account:
+        """The account that holds something already.
+
+        Raises `ProviderUnavailableError` when its key was taken out of the configuration: what runs there is not gone.
+        """
+        account = self._accounts.get(name)
+        if account is None:
+            what = f"credential.{name}.api_key" if name else "api_key"
+            text = f"provider nosana has instances of an account whose key is no longer configured: set {what}"
+            raise ProviderUnavailableError(text, reason="CREDENTIAL_MISSING", retry_after_s=_MISSING_RETRY_S)
+        return account
 
     def get(self, name: str) -> Account:
-        """The same. Raises `InstanceRejectedError` CREDENTIAL_UNKNOWN naming those there are."""
+        """The account of a credential. Raises `InstanceRejectedError` CREDENTIAL_UNKNOWN naming those there are."""
         account = self._accounts.get(name)
         if account is not None:
             return account

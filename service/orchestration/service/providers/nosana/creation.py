@@ -46,12 +46,16 @@ class Creator:
         """
         if not valid_name(spec.name):
             raise InstanceRejectedError("NAME_INVALID", f"{spec.name!r} is no name of an instance")
-        account = self._accounts.get(spec.provider_credential_name)
-        body_of = self._prepare(spec)
-        record = self._records.get(spec.name) or Record(name=spec.name, credential=account.name)
+        record = self._records.get(spec.name)
+        if record is not None and record.nosana_id:  # whatever its pool says by now
+            account = self._accounts.of(record.credential)
+        else:
+            account = self._accounts.get(spec.provider_credential_name)
+        request = self._prepare(spec)
+        record = record or Record(name=spec.name, credential=account.name)
         deployment = await self._existing(account, record)
         if deployment is None:
-            deployment, record = await self._make(account, spec, record, body_of)
+            deployment, record = await self._make(account, spec, replace(record, credential=account.name), request)
         elif record.nosana_id != deployment.id:  # made by a call whose answer did not come, or by another gateway
             price = self._accounts.markets.price(deployment.market)
             record = _noted(record, spec, deployment.id, deployment.market, price)
@@ -87,7 +91,8 @@ class Creator:
         record = _noted(replace(record, deleting=False), spec, "", market.address, market.price_per_hour)
         await self._records.put(record)
         deployment = await self._ask_for(account, spec.name, {**request, "market": market.address}, market)
-        record = replace(record, nosana_id=deployment.id)
+        # What was asked of it meanwhile, such as its deletion, stands in the record.
+        record = replace(self._records.get(spec.name) or record, nosana_id=deployment.id)
         await self._records.put(record)
         return deployment, record
 

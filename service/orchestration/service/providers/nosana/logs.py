@@ -89,14 +89,14 @@ class LogReader:
         """Whether the job's lines were all there to be read."""
         if not job.ended:
             return False
-        known = await self._sight.result(name, account, seen.deployment.id, job)
+        known = await self._sight.result(name, account, seen.deployment.id, job, with_lines=False)
         return known is not None or self._sight.waited_enough(job)
 
     async def _of_job(
         self, name: str, account: Account, seen: Seen, job: NosanaJob, after: Cursor, *, follow: bool
     ) -> AsyncGenerator[tuple[Entry, Cursor]]:
         if job.ended:
-            flow = await self._sight.result(name, account, seen.deployment.id, job)
+            flow = await self._sight.result(name, account, seen.deployment.id, job, with_lines=True)
             for found in _of_result(flow, after) if flow is not None else ():
                 yield found
         elif job.state == "RUNNING" and (node := job.node or await self._sight.node(account, seen.deployment.id, job)):

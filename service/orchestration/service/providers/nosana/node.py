@@ -21,6 +21,8 @@ _PATH = "/flog"
 _CONNECT_S = 10.0
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 _HEARTBEAT_S = 30.0
+_LEAVE = aiohttp.ClientWSTimeout(ws_close=1.0)  # pyright: ignore[reportCallIssue]  it does not see through attrs
+"""How long a host may take to take leave, in seconds."""
 _REFUSALS = {1007: "it does not know the job", 3000: "it takes the signature for a wrong one", 3003: "it has no log"}
 
 
@@ -88,7 +90,7 @@ async def open_log(session: aiohttp.ClientSession, request: LogRequest) -> Async
             url,
             heartbeat=_HEARTBEAT_S,
             max_msg_size=_LARGEST_MESSAGE,
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            timeout=_LEAVE,
         )
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         why = str(error) or type(error).__name__
@@ -104,7 +106,8 @@ async def open_log(session: aiohttp.ClientSession, request: LogRequest) -> Async
 
 def new_session() -> aiohttp.ClientSession:
     """A session for hosts, which are strangers: no credentials go with it."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_S), trust_env=False)
+    timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, trust_env=False)
 
 
 def _entries(data: str) -> Iterator[Entry]:
@@ -119,6 +122,8 @@ def _entries(data: str) -> Iterator[Entry]:
             yield from lines("engine", "stdout", time, message)
         case "info" | "error":
             yield from lines("host", "stderr", time, message)
+        case _:
+            return
 
 
 def _inner(data: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import structlog
@@ -128,7 +129,7 @@ class NosanaProvider:
 
     async def close(self) -> None:
         """End connections and background work; what is half done is found again by its name."""
-        tasks = [*self._creations.values(), *self._removals.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._creations.values(), *self._removals.values()]
         tasks += [self._housekeeping] if self._housekeeping is not None else []
         for task in tasks:
             task.cancel()

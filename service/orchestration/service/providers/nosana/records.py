@@ -14,6 +14,7 @@ import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -52,6 +53,7 @@ class Records:
     def __init__(self, root: Path) -> None:
         self._folder = root / "instances"
         self._known: dict[str, Record] = {}
+        self._writing = asyncio.Lock()
 
     async def load(self) -> None:
         """Read what an earlier process left. A file that cannot be read is set aside, and its instance looked up."""
@@ -62,8 +64,9 @@ class Records:
         known: dict[str, Record] = {}
         for path in self._folder.glob("*.json"):
             try:
-                told = json.loads(path.read_text())
-                record = Record(**{**told, "abandoned": tuple(told.get("abandoned", ()))})
+                told: dict[str, Any] = json.loads(path.read_text())
+                told["abandoned"] = tuple(told.get("abandoned", ()))
+                record = Record(**told)
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 log.warning("a record cannot be read; its instance is looked up by name", path=str(path), error=error)
                 path.replace(path.with_suffix(".unreadable"))
@@ -82,12 +85,21 @@ class Records:
     async def put(self, record: Record) -> None:
         """Keep it in the place of the earlier one of its name."""
         self._known[record.name] = record
-        await asyncio.to_thread(write_json, self._folder / f"{record.name}.json", asdict(record))
+        await self._write(record.name)
 
     async def drop(self, name: str) -> None:
         """Forget the name."""
         if self._known.pop(name, None) is not None:
-            await asyncio.to_thread((self._folder / f"{name}.json").unlink, missing_ok=True)
+            await self._write(name)
+
+    async def _write(self, name: str) -> None:
+        """Have the disk say what is known by now, one write after the other."""
+        async with self._writing:
+            path, record = self._folder / f"{name}.json", self._known.get(name)
+            if record is None:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+            else:
+                await asyncio.to_thread(write_json, path, asdict(record))
 
 
 def write_json(path: Path, value: object) -> None:

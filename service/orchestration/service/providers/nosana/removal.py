@@ -52,18 +52,14 @@ class Remover:
         if record is None:
             return True
         left = False
-        for account in self._of(record):
-            for deployment in await self._sight.of_name(account, name):
-                seen = await self._sight.ask(account, deployment.id)
-                if seen is not None:
-                    left |= not await self._end(name, account, seen)
+        account = self._accounts.of(record.credential)
+        for deployment in await self._sight.of_name(account, name):
+            seen = await self._sight.ask(account, deployment.id)
+            if seen is not None:
+                left |= not await self._end(name, account, seen)
         if not left:
             await self._forget(name)
         return not left
-
-    def _of(self, record: Record) -> list[Account]:
-        account = self._accounts.find(record.credential)
-        return [account] if account is not None else self._accounts.all()
 
     async def _forget(self, name: str) -> None:
         """The name is free again; drafts that cannot be deleted are remembered, so that none is taken for a new one."""
@@ -108,7 +104,7 @@ class Remover:
     async def _results_kept(self, name: str, account: Account, seen: Seen) -> bool:
         """Whether the results of all its jobs are on disk here, or will not come."""
         for job in seen.jobs:
-            known = await self._sight.result(name, account, seen.deployment.id, job)
+            known = await self._sight.result(name, account, seen.deployment.id, job, with_lines=False)
             if known is None and not self._sight.waited_enough(job):
                 return False
             if known is None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,26 @@ from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.ipfs.files import IpfsFiles
 from orchestration.service.providers.nosana.api import NosanaApi
 from orchestration.service.providers.nosana.flows import Flow, parse_result, to_flow
-from orchestration.service.providers.nosana.models import NO_RESULT, NosanaJob, text
+from orchestration.service.providers.nosana.models import NO_RESULT, NosanaJob, mapping, text
 from orchestration.service.providers.nosana.records import remove_older, write_json
 
 log = structlog.get_logger(__name__)
 
 _IN_MEMORY = 64
+_LARGEST_REMEMBERED = 256 * 1024
+"""Characters of a log that is kept in memory; a larger one is read from disk each time."""
 _FIRST_RETRY_S = 0.2
 _LONGEST_RETRY_S = 60.0
 """How often a result that is not there is looked for: it comes within seconds, or after long, or never."""
 _PATIENCE_S = 2.0
 """Less than a look at an instance may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    flow: Flow
+    complete: bool
+    """Its lines are with it."""
 
 
 class Results:
@@ -35,20 +45,21 @@ class Results:
     def __init__(self, root: Path, ipfs: IpfsFiles) -> None:
         self._root = root / "results"
         self._ipfs = ipfs
-        self._flows: OrderedDict[str, Flow] = OrderedDict()
+        self._flows: OrderedDict[str, _Known] = OrderedDict()
         self._missing: dict[str, tuple[float, float]] = {}
         """By job, when to look again, and the pause after that."""
         self._looking: dict[str, asyncio.Task[Flow | None]] = {}
 
-    async def get(self, api: NosanaApi, name: str, nosana_id: str, job: NosanaJob) -> Flow | None:
+    async def get(self, api: NosanaApi, name: str, nosana_id: str, job: NosanaJob, *, with_lines: bool) -> Flow | None:
         """The result of a job that ended; None when it is not there, or not yet. Raises `ProviderUnavailableError`.
 
-        Gateways may be slow: whoever asks waits a moment, and the work goes on for whoever asks next.
+        Gateways may be slow: whoever asks waits a moment, and the work goes on for whoever asks next. Without
+        ``with_lines`` it may come without them, which spares reading it again.
         """
         known = self._flows.get(job.address)
-        if known is not None:
+        if known is not None and (known.complete or not with_lines):
             self._flows.move_to_end(job.address)
-            return known
+            return known.flow
         task = self._looking.get(job.address)
         if task is None:
             if time.monotonic() < self._missing.get(job.address, (0.0, 0.0))[0]:
@@ -81,7 +92,11 @@ class Results:
                 return None
             await asyncio.to_thread(write_json, path, {"created_at": job.created_at, "result": told})
         self._missing.pop(job.address, None)
-        flow = self._flows[job.address] = to_flow(told)
+        return self._remember(job.address, await asyncio.to_thread(to_flow, told))
+
+    def _remember(self, job: str, flow: Flow) -> Flow:
+        small = sum(len(entry.message) for entry in flow.entries) <= _LARGEST_REMEMBERED
+        self._flows[job] = _Known(flow if small else replace(flow, entries=()), complete=small)
         if len(self._flows) > _IN_MEMORY:
             self._flows.popitem(last=False)
         return flow
@@ -131,7 +146,7 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     return parse_result(told.get("result")) if told else None
 
 
-def _read_all(path: Path) -> dict[str, Any] | None:
+def _read_all(path: Path) -> Mapping[str, Any] | None:
     try:
         told: Any = json.loads(path.read_text())
     except FileNotFoundError:
@@ -139,4 +154,4 @@ def _read_all(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         log.warning("a result on disk cannot be read", path=str(path), error=str(error))
         return None
-    return dict(told) if isinstance(told, dict) else None
+    return mapping(told) or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -48,6 +49,7 @@ class Sight:
         self._node_url = settings.node_url
         self._clock = clock
         self._ended_at: dict[str, float] = {}
+        self._unpaid: set[str] = set()
 
     async def find(self, name: str) -> tuple[Account, Seen] | None:
         """The deployment of a name as it is now, with its account; None when there is none.
@@ -56,9 +58,9 @@ class Sight:
         """
         record = self._records.get(name)
         if record is not None and record.nosana_id:
-            account = self._accounts.find(record.credential)
-            seen = await self.look(account, record.nosana_id) if account is not None else None
-            return (account, seen) if account is not None and seen is not None else None
+            account = self._accounts.of(record.credential)
+            seen = await self.look(account, record.nosana_id)
+            return (account, seen) if seen is not None else None
         for account in self._accounts.all():
             found = await self.of_name(account, name)
             if found:
@@ -107,10 +109,13 @@ class Sight:
         trouble = ""
         if seen.deployment.status in {"ERROR", "INSUFFICIENT_FUNDS"}:
             trouble = await self._trouble(account, seen.deployment.id)
-        fields = describe(seen, ending, trouble)
-        if fields.get("reason") == INSUFFICIENT_FUNDS:
+        fields: dict[str, Any] = describe(seen, ending, trouble)
+        if fields.get("reason") == INSUFFICIENT_FUNDS and seen.deployment.id not in self._unpaid:
+            self._unpaid.add(
+                seen.deployment.id
+            )  # it says so for as long as it is there, also when there are some again
             await account.funds.ran_out()
-        if seen.running is not None and fields.get("endpoint") == "" and record.port:
+        if seen.running is not None and not fields.get("endpoint") and record.port:
             fields["endpoint"] = job_url(self._node_url, 0, record.port, seen.running.address)
         if record.deleting:
             fields = {"state": InstanceState.STOPPING, "message": "it is being deleted"}
@@ -127,13 +132,15 @@ class Sight:
         job = seen.over
         if job is None:
             return Ending()
-        flow = await self.result(name, account, seen.deployment.id, job)
+        flow = await self.result(name, account, seen.deployment.id, job, with_lines=False)
         return Ending(flow=flow, awaited=flow is None and not self.waited_enough(job))
 
-    async def result(self, name: str, account: Account, nosana_id: str, job: NosanaJob) -> Flow | None:
+    async def result(
+        self, name: str, account: Account, nosana_id: str, job: NosanaJob, *, with_lines: bool
+    ) -> Flow | None:
         """The result of a job that ended, if it is there."""
         self._ended_at.setdefault(job.address, self._clock())
-        return await self._results.get(account.api, name, nosana_id, job)
+        return await self._results.get(account.api, name, nosana_id, job, with_lines=with_lines)
 
     def waited_enough(self, job: NosanaJob) -> bool:
         """Whether the result of a job that ended will not come any more, as far as can be told."""
@@ -155,5 +162,6 @@ class Sight:
     def forget(self, seen: Seen) -> None:
         """The deployment is gone."""
         self._streams.end(seen.deployment.id)
+        self._unpaid.discard(seen.deployment.id)
         for job in seen.jobs:
             self._ended_at.pop(job.address, None)

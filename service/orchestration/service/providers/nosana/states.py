@@ -59,6 +59,8 @@ def describe(seen: Seen, ending: Ending, trouble: str) -> dict[str, Any]:
             return _failed("NOSANA_ERROR", trouble or "Nosana says that the deployment has an error, and not which")
         case "STOPPING":
             return {"state": InstanceState.STOPPING, "message": "Nosana is stopping it"}
+        case _:
+            pass
     if seen.over is not None and not ending.awaited:
         return _ended(ending.flow)
     if deployment.status in {"STOPPED", "ARCHIVED"} and seen.over is None:
@@ -69,7 +71,7 @@ def describe(seen: Seen, ending: Ending, trouble: str) -> dict[str, Any]:
         return _running(seen)
     if any(job.ended for job in seen.jobs):  # between two jobs of a deployment that goes on
         return _running(seen)
-    return {"state": InstanceState.PENDING, "message": _waits_for(seen)}
+    return {"state": InstanceState.PENDING, "message": _waits_for(seen), "endpoint": _endpoint(seen)}
 
 
 def _waits_for(seen: Seen) -> str:
@@ -80,12 +82,17 @@ def _waits_for(seen: Seen) -> str:
     return f"its job waits for a host of market {seen.deployment.market}"
 
 
+def _endpoint(seen: Seen) -> str:
+    """The address that all jobs of the deployment share, known from its beginning; empty where it is not told."""
+    return next(iter(seen.deployment.endpoints), "")
+
+
 def _running(seen: Seen) -> dict[str, Any]:
     first = next((job.started_at for job in seen.jobs if job.started_at), 0.0)
     last = seen.running or seen.jobs[-1]
     return {
         "state": InstanceState.RUNNING,
-        "endpoint": next(iter(seen.deployment.endpoints), ""),
+        "endpoint": _endpoint(seen),
         "hostname": last.node,
         "started_at": last.started_at or first or last.created_at,
     }
