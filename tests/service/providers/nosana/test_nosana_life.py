@@ -163,6 +163,18 @@ async def test_a_deletion_goes_on_after_a_restart_and_through_failures(harness: 
     await gone(harness.provider, "one")
 
 
+async def test_what_is_being_deleted_is_not_made_anew_until_it_is_gone(harness: NosanaHarness) -> None:
+    harness.change(stop_s=0.5)
+    made = await harness.provider.create(harness.spec("one"))
+    await harness.provider.delete("one")
+    again = await harness.provider.create(harness.spec("one"))
+    assert (again.provider_instance_id, again.state) == (made.provider_instance_id, InstanceState.STOPPING)
+    await gone(harness.provider, "one")
+    anew = await harness.provider.create(harness.spec("one"))
+    assert anew.provider_instance_id != made.provider_instance_id
+    await reach(harness, "one", InstanceState.RUNNING)
+
+
 async def test_a_draft_that_cannot_be_deleted_counts_for_nothing(harness: NosanaHarness) -> None:
     harness.change(planned=[["start", "400"]])
     with pytest.raises(Exception, match="400"):

@@ -116,9 +116,10 @@ class NosanaApi:
             return None
 
     async def jobs(self, deployment_id: str) -> list[NosanaJob]:
-        """Its jobs, oldest first."""
+        """Its latest jobs, at most a page of them, oldest first."""
+        params = {"limit": _PAGE, "sort_order": "desc"}
         try:
-            told = mapping(await self._get(f"/api/deployments/{deployment_id}/jobs", {"limit": _PAGE}))
+            told = mapping(await self._get(f"/api/deployments/{deployment_id}/jobs", params))
         except NotThereError:
             return []
         found = [job for item in items(told.get("jobs")) if (job := to_job(item)).address]

@@ -46,17 +46,20 @@ def build(spec: InstanceSpec, *, with_resources: bool) -> dict[str, Any]:
     return {
         "version": "0.1",
         "type": "container",
-        "meta": {
-            "trigger": "api",
-            "orchestration": {
-                "instance": spec.name,
-                "deployment": spec.deployment_id,
-                "replica": spec.replica_id,
-                "engine": spec.engine,
-            },
-        },
+        "meta": _meta(spec),
         "ops": [{"type": "container/run", "id": OPERATION, "args": arguments}],
     }
+
+
+def _meta(spec: InstanceSpec) -> dict[str, Any]:
+    """What a person who looks at the job is told of where it comes from."""
+    ours = {
+        "instance": spec.name,
+        "deployment": spec.deployment_id,
+        "replica": spec.replica_id,
+        "engine": spec.engine,
+    }
+    return {"trigger": "api", "orchestration": ours}
 
 
 def _environment(spec: InstanceSpec, port: int, model: str) -> dict[str, str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
-from orchestration.service.providers.base import ProviderUnavailableError
+import structlog
+
+from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.nosana.api import NosanaApi
 from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS
+
+log = structlog.get_logger(__name__)
 
 RETRY_S = 60.0
 """How often an account without funds is looked at again."""
@@ -44,7 +48,10 @@ class Funds:
         """Nosana said that they are not enough: with what there is now nothing more is asked for."""
         if self._told:
             return
-        self._short_at = await self._api.balance()
+        try:
+            self._short_at = await self._api.balance()
+        except ProviderError as error:
+            log.info("the balance cannot be read", error=error.message)
         self._told = "Nosana says that the account has too few credits for a replica"
         self._look_at = time.monotonic() + RETRY_S
 

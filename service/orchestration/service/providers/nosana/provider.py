@@ -158,6 +158,12 @@ class NosanaProvider:
         return await asyncio.shield(task)
 
     async def _create(self, spec: InstanceSpec) -> Instance:
+        removal = self._removals.get(spec.name)
+        if removal is not None:
+            found = await self._sight.find(spec.name)
+            if found is not None:
+                return await self._sight.instance(spec.name, *found)
+            await asyncio.wait({removal})  # it would take what is made now for what it is to end
         account, nosana_id = await self._creator.create(spec)
         seen = await self._sight.ask(account, nosana_id)
         if seen is None:

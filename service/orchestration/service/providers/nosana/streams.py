@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -53,13 +54,23 @@ class _Stream:
         self.task: asyncio.Task[None] | None = None
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Note one message: a whole deployment or a whole job, which stands in one of several keys."""
+        """Note one message: of a deployment or of a job, which stands in one of several keys, whole or in part."""
         kind = text(message.get("type"))
         told = mapping(message.get("data")) or mapping(message.get(kind)) or message
-        if kind == "deployment" and (found := to_deployment(told)).id:
-            self.deployment = found
-        elif kind == "job" and (job := to_job(told)).address:
-            self.jobs[job.address] = job
+        if kind == "deployment":
+            found = to_deployment(told)
+            if found.id and found.name and found.status:
+                self.deployment = found
+            elif self.deployment is not None and found.status:
+                self.deployment = replace(self.deployment, status=found.status)
+        elif kind == "job" and "state" in told and (job := to_job(told)).address:
+            known = self.jobs.get(job.address, job)
+            self.jobs[job.address] = replace(
+                job,
+                node=job.node or known.node,
+                started_at=job.started_at or known.started_at,
+                created_at=job.created_at or known.created_at,
+            )
 
     def seen(self) -> Seen | None:
         """The deployment and its jobs, once told."""
@@ -75,6 +86,11 @@ class Streams:
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
         self._not_before = 0.0
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Ids of the deployments that are being told of."""
+        return tuple(self._streams)
 
     def seen(self, nosana_id: str) -> Seen | None:
         """What the deployment's stream told last; None when there is none that is being told."""
@@ -113,10 +129,10 @@ class Streams:
     async def _run(self, api: NosanaApi, nosana_id: str, stream: _Stream) -> None:
         try:
             await self._read(api, nosana_id, stream)
-        except ProviderError as error:
+        except (ProviderError, ValueError) as error:  # a line that is too long is a ValueError of the reader
             missing = isinstance(error, HttpStatusError) and error.status in {404, 405, 501}
             self._not_before = time.monotonic() + (_NOT_SERVED_S if missing else _AGAIN_S)
-            log.info("no stream of a deployment; it is asked for instead", nosana_id=nosana_id, error=error.message)
+            log.info("no stream of a deployment; it is asked for instead", nosana_id=nosana_id, error=str(error))
         finally:
             if self._streams.get(nosana_id) is stream:
                 del self._streams[nosana_id]
