@@ -154,6 +154,15 @@ async def test_what_nosana_refuses_is_refused_for_good(harness: NosanaHarness) -
         await harness.provider.create(harness.spec("one", env={"PORT": "1"}))
 
 
+async def test_a_creation_that_comes_too_fast_is_made_later(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "429"]])
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.create(harness.spec("one"))
+    assert caught.value.reason == "RATE_LIMITED"
+    await harness.provider.create(harness.spec("one"))
+    assert len(harness.look()["bodies"]) == 1
+
+
 async def test_named_credentials_are_accounts_of_their_own(harness: NosanaHarness) -> None:
     await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}b"})
     await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))

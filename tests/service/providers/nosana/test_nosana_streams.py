@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ JOB = b'{"job": "j", "state": "RUNNING", "node": "n1", "time_start": 7, "created
 
 
 @asynccontextmanager
-async def streaming(body: bytes, status: int = 200) -> AsyncIterator[tuple[Streams, list[int]]]:
+async def streaming(body: bytes, status: int = 200) -> AsyncGenerator[tuple[Streams, list[int]]]:
     """Streams that follow deployment ``d`` at a server that sends this and then nothing more."""
     asked: list[int] = []
 
