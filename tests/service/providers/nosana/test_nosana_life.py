@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -173,6 +174,15 @@ async def test_what_is_being_deleted_is_not_made_anew_until_it_is_gone(harness: 
     anew = await harness.provider.create(harness.spec("one"))
     assert anew.provider_instance_id != made.provider_instance_id
     await reach(harness, "one", InstanceState.RUNNING)
+
+
+async def test_a_creation_under_way_is_waited_for_before_it_is_ended(harness: NosanaHarness) -> None:
+    creation = asyncio.create_task(harness.provider.create(harness.spec("one")))
+    await until(lambda: bool(harness.look()["bodies"]), 30)
+    await harness.provider.delete("one")
+    await creation
+    await gone(harness.provider, "one")
+    assert harness.look()["deployments"] == []
 
 
 async def test_a_draft_that_cannot_be_deleted_counts_for_nothing(harness: NosanaHarness) -> None:

@@ -92,7 +92,7 @@ class Creator:
         await self._records.put(record)
         deployment = await self._ask_for(account, spec.name, {**request, "market": market.address}, market)
         # What was asked of it meanwhile, such as its deletion, stands in the record.
-        record = replace(self._records.get(spec.name) or record, nosana_id=deployment.id)
+        record = replace(self._records.get(spec.name) or record, nosana_id=deployment.id, credential=account.name)
         await self._records.put(record)
         return deployment, record
 

@@ -232,8 +232,8 @@ class NosanaProvider:
             found = await self._sight.find(name)
             if found is None and name not in self._creations:
                 return
-            credential = found[0].name if found else ""
-            record = record or Record(name=name, credential=credential)
+            account = found[0] if found else self._accounts.all()[0]  # a creation under way knows better
+            record = self._records.get(name) or Record(name=name, credential=account.name)
             record = replace(record, nosana_id=found[1].deployment.id) if found else record
         if name in self._removals:  # asked for by another caller meanwhile
             return
@@ -246,8 +246,15 @@ class NosanaProvider:
             return
         if record is not None:
             self._streams.end(record.nosana_id)
-        task = self._removals[name] = asyncio.create_task(self._remover.remove(name), name=f"nosana-remove-{name}")
+        task = self._removals[name] = asyncio.create_task(self._finish(name), name=f"nosana-remove-{name}")
         task.add_done_callback(lambda done: self._removed(name, done))
+
+    async def _finish(self, name: str) -> None:
+        """Remove it, after a creation that is under way: what that starts must not be taken for a draft."""
+        creation = self._creations.get(name)
+        if creation is not None:
+            await asyncio.wait({creation})
+        await self._remover.remove(name)
 
     def _removed(self, name: str, task: asyncio.Task[None]) -> None:
         self._removals.pop(name, None)

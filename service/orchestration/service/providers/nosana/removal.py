@@ -13,7 +13,7 @@ from orchestration.service.providers.nosana.api import ArchivedError, NotThereEr
 from orchestration.service.providers.nosana.models import NosanaDeployment
 from orchestration.service.providers.nosana.records import Record, Records
 from orchestration.service.providers.nosana.settings import NosanaSettings
-from orchestration.service.providers.nosana.sight import Sight
+from orchestration.service.providers.nosana.sight import NEVER_DELETED, Sight
 from orchestration.service.providers.nosana.states import Seen
 
 log = structlog.get_logger(__name__)
@@ -88,16 +88,18 @@ class Remover:
         except NotThereError:
             return True
         except (WrongStateError, ArchivedError) as error:
-            return await self._refused(name, deployment, error)
+            return await self._refused(name, account, deployment, error)
         return False  # STARTING and STOPPING: it can be neither stopped nor deleted yet
 
-    async def _refused(self, name: str, deployment: NosanaDeployment, error: ProviderError) -> bool:
+    async def _refused(self, name: str, account: Account, deployment: NosanaDeployment, error: ProviderError) -> bool:
         """Nosana does not do it in this state: it may be another state by now, or one that never changes."""
-        if deployment.status not in {"DRAFT", "ARCHIVED"}:
-            return False
+        now = await account.api.deployment(deployment.id)
+        if now is None:
+            return True
         record = self._records.get(name)
-        if record is not None:
-            await self._records.put(replace(record, abandoned=(*record.abandoned, deployment.id)))
+        if now.status not in NEVER_DELETED or record is None:
+            return False
+        await self._records.put(replace(record, abandoned=(*record.abandoned, deployment.id)))
         log.info("a deployment that runs nothing cannot be deleted", nosana_id=deployment.id, error=error.message)
         return True
 

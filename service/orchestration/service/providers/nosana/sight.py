@@ -22,6 +22,8 @@ from orchestration.service.providers.nosana.urls import job_url
 
 log = structlog.get_logger(__name__)
 
+NEVER_DELETED = frozenset({"DRAFT", "ARCHIVED"})
+"""States in which Nosana deletes nothing, and nothing runs."""
 _TROUBLE = ("ERROR", "FAIL", "THROTTLE", "LOST")
 """Parts of the types of events that tell of trouble."""
 
@@ -81,7 +83,7 @@ class Sight:
         record = self._records.get(name)
         abandoned = record.abandoned if record is not None else ()
         mine = record.nosana_id if record is not None else ""
-        counting = [item for item in found if item.id not in abandoned]
+        counting = [item for item in found if item.id not in abandoned or item.status not in NEVER_DELETED]
         return sorted(counting, key=lambda item: (item.id != mine, item.status == "DRAFT"))
 
     async def look(self, account: Account, nosana_id: str) -> Seen | None:
@@ -111,9 +113,7 @@ class Sight:
             trouble = await self._trouble(account, seen.deployment.id)
         fields: dict[str, Any] = describe(seen, ending, trouble)
         if fields.get("reason") == INSUFFICIENT_FUNDS and seen.deployment.id not in self._unpaid:
-            self._unpaid.add(
-                seen.deployment.id
-            )  # it says so for as long as it is there, also when there are some again
+            self._unpaid.add(seen.deployment.id)  # it says so for ever, also when there are credits again
             await account.funds.ran_out()
         if seen.running is not None and not fields.get("endpoint") and record.port:
             fields["endpoint"] = job_url(self._node_url, 0, record.port, seen.running.address)
@@ -144,6 +144,8 @@ class Sight:
 
     def waited_enough(self, job: NosanaJob) -> bool:
         """Whether the result of a job that ended will not come any more, as far as can be told."""
+        if not job.started_at and not job.node:  # no host ever had it
+            return True
         return self._clock() - self._ended_at.setdefault(job.address, self._clock()) >= self._result_wait_s
 
     async def _trouble(self, account: Account, nosana_id: str) -> str:
