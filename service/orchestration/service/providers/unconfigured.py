@@ -16,16 +16,6 @@ from orchestration.service.providers.base import (
 _MARKETPLACE_ENGINES = ("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm")
 
 KNOWN: dict[str, Capabilities] = {
-    "nosana": Capabilities(
-        kind="marketplace",
-        log_streaming=True,
-        spot=False,
-        multi_gpu=True,
-        multi_node=False,
-        ephemeral=True,
-        pricing_model="on_demand",
-        engines=_MARKETPLACE_ENGINES,
-    ),
     "ray": Capabilities(
         kind="cluster",
         log_streaming=True,
