@@ -33,6 +33,8 @@ class CallInterceptor(AsyncServerInterceptor):
         self._begins = tuple(stage.begin for stage in self.stages)
         ends = [(number, stage) for number, stage in enumerate(self.stages) if type(stage).end is not Stage.end]
         self._ends = tuple((number, stage.end) for number, stage in reversed(ends))
+        self._made: dict[str, tuple[Handler, Handler]] = {}
+        """By method, its handler and what was made of it: gRPC asks at each call."""
 
     async def intercept_service(
         self,
@@ -48,7 +50,11 @@ class CallInterceptor(AsyncServerInterceptor):
         if found is None:
             return None
         if not found.response_streaming:
-            return self._around(found, handler_call_details.method)
+            name = handler_call_details.method
+            known = self._made.get(name)
+            if known is None or known[0] is not found:
+                known = self._made[name] = found, self._around(found, name)
+            return known[1]
 
         async def following(_: grpc.HandlerCallDetails) -> Handler:
             return _yielding(found)
