@@ -121,7 +121,7 @@ class Circuit:
         """It did not answer."""
         self._failures += 1
         if self._failures >= self._limit:
-            self.pause(self._open_s, f"{why} ({self._failures} times in a row)")
+            self.pause(self._open_s, f"{why} ({self._limit} times in a row and more)")
 
 
 class HttpClient:
@@ -243,7 +243,8 @@ class HttpClient:
     def _check_circuit(self) -> None:
         wait, why = self._circuit.blocked()
         if wait > 0:
-            text = f"{self._name} is not asked for another {wait:.0f} s: {why}"
+            # No number that counts: what is told of an outage is written down again whenever it differs.
+            text = f"{self._name} is not asked for the moment: {why}"
             raise ProviderUnavailableError(text, retry_after_s=wait)
 
     async def _once(
