@@ -193,7 +193,7 @@ def test_the_circuit_lets_one_try_and_closes_again() -> None:
     circuit.failed("a")
     assert circuit.blocked() == (0.0, "")
     circuit.failed("b")
-    assert circuit.blocked() == (10.0, "b (2 times in a row)")
+    assert circuit.blocked() == (10.0, "b (2 times in a row and more)")
     now[0] = 10.0
     assert circuit.blocked()[0] == 0.0
     assert circuit.blocked()[0] == 10.0, "the others wait for what comes of it"
