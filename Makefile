@@ -92,7 +92,7 @@ fuzz: $(STAMPS)/dev $(STAMPS)/project ## Feed the transcoder with what nobody wo
 	$(BIN)/python -m tests.fuzz --seconds 600 $(ARGS)
 
 lock: ## Resolve the locks again (maintainers; needs uv): UPGRADE=1 for the newest versions
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra quickstart pyproject.toml -o requirements-dev.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra kubernetes --extra quickstart pyproject.toml -o requirements-dev.lock
 	$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
 	$(LOCK) -c requirements-dev.lock --extra quickstart pyproject.toml -o requirements-quickstart.lock
 	printf 'hatchling\npip\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock

@@ -280,6 +280,12 @@ async def test_an_update_mask_clears_fields(api: Caller) -> None:
     assert "'pool_id' cannot be updated" in text
 
 
+async def test_an_empty_update_mask_is_as_good_as_none(api: Caller) -> None:
+    deployment_id = await api.running(labels={"a": "b"})
+    after = await api.call("UpdateDeployment", deployment_id=deployment_id, update_mask="", labels={"c": "d"})
+    assert after["labels"] == {"c": "d"}
+
+
 async def test_an_update_is_checked_like_a_deployment(api: Caller) -> None:
     deployment_id = await api.running()
     wrong = {"configuration": {"command": ["x"], "prot": 1}}

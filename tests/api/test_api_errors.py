@@ -232,3 +232,13 @@ async def test_what_is_no_rpc_is_served(gateway: Api, path: str) -> None:
     async with gateway.rest.session.get(gateway.rest.base + path) as answer:
         assert answer.status == 200
         assert await answer.read()
+
+
+async def test_a_configuration_nested_too_deeply_is_the_callers_fault(gateway: Api) -> None:
+    """The runtime reads a hundred messages within each other, and each object of a Struct takes three."""
+    configuration: Any = 1
+    for _ in range(50):
+        configuration = {"a": configuration}
+    for path in ("/deployment/deploy", "/v1/deployments"):
+        message, _ = await refused(gateway, 400, "POST", path, tiny("pool", configuration=configuration))
+        assert "nested too deeply" in message

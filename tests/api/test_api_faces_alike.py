@@ -37,6 +37,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("ListModels", {"model_name": "llama"}),
 ]
 """ID stands for that of a deployment."""
+HEADERS = {"X-Request-Id": "one"}
+"""Errors tell the request's id, so that it must be the same on every face."""
 STREAMS: list[tuple[str, dict[str, Any]]] = [
     ("TailDeploymentLogs", {"deployment_id": "ID", "follow": False}),
     ("TailDeploymentLogs", {"deployment_id": "nothing"}),
@@ -76,7 +78,7 @@ def filled(fields: Mapping[str, Any], deployment_id: str) -> dict[str, Any]:
 
 async def outcome(face: Face, rpc: str, fields: Mapping[str, Any]) -> object:
     try:
-        return await face.call(rpc, headers={"x-request-id": "one"}, **fields)
+        return await face.call(rpc, headers=HEADERS, **fields)
     except ApiError as error:
         return error.code, error.message, error.details
 
@@ -85,14 +87,13 @@ async def streamed(face: Face, rpc: str, fields: Mapping[str, Any]) -> list[obje
     """What a stream begins with: all, or until it has nothing more to say for now."""
     seen: list[object] = []
     try:
-        async with face.stream(rpc, **fields) as stream:
+        async with face.stream(rpc, headers=HEADERS, **fields) as stream:
             async for message in stream:
                 seen.append(message)
                 if message.get("type") == "SYNCED":
                     break
     except ApiError as error:
-        details = [{**each, "metadata": None} if "metadata" in each else each for each in error.details]
-        seen.append((error.code, error.message, details))
+        seen.append((error.code, error.message, error.details))
     return seen
 
 
@@ -118,6 +119,6 @@ async def test_all_faces_answer_alike(tmp_path: Path) -> None:
 
 async def request(api: Api, method: str, url: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers but the date, and body."""
-    async with api.rest.session.request(method, url, headers={"X-Request-Id": "one"}) as response:
+    async with api.rest.session.request(method, url, headers=HEADERS) as response:
         headers = {key: value for key, value in response.headers.items() if key != "Date"}
         return response.status, headers, await response.read()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.caller import Caller
 from tests.support.gateway import eventually, tiny
 
@@ -129,6 +131,15 @@ async def test_an_update_mask_clears_fields(api: Caller) -> None:
     pool_id = await api.make_pool(max_nodes=3, allowed_gpu_types=["A100"])
     after = await api.call("UpdatePool", pool_id=pool_id, update_mask="maxNodes,allowedGpuTypes")
     assert (after["max_nodes"], after["allowed_gpu_types"]) == (0, [])
+
+
+@pytest.mark.parametrize("given", [{}, {"max_nodes": 7}, {"max_nodes": 7, "is_active": False}])
+async def test_an_empty_update_mask_is_as_good_as_none(api: Caller, given: dict[str, Any]) -> None:
+    """AIP-134: without one, all fields that the request holds are set."""
+    before = (await api.call("RegisterPool", **POOL, max_nodes=3, allowed_gpu_types=["A100"]))["pool"]
+    after = await api.call("UpdatePool", pool_id=before["pool_id"], update_mask="", **given)
+    moved = {name: after[name] for name in ("etag", "updated_at")}
+    assert after == {**before, **given, **moved}
 
 
 async def test_an_update_mask_and_the_fields_must_agree(api: Caller) -> None:

@@ -29,6 +29,15 @@ async def test_entity_tags_guard_a_pool(tmp_path: Path) -> None:
         assert status == 200
 
 
+@pytest.mark.parametrize("mask", ["maxNodes,isActive", "max_nodes,is_active"])
+async def test_a_mask_may_spell_fields_either_way(tmp_path: Path, mask: str) -> None:
+    async with running_gateway(tmp_path) as api:
+        pool_id = await api.make_pool("a")
+        change = {"max_nodes": 3, "is_active": False, "update_mask": mask}
+        status, changed = await api.rest.call("PATCH", f"/v1/pools/{pool_id}", change)
+        assert (status, changed["max_nodes"], changed["is_active"]) == (200, 3, False)
+
+
 async def pages(api: Api, url: str) -> list[str]:
     """Ids of all pools, page by page, as a client that knows nothing but the links reads them."""
     found: list[str] = []

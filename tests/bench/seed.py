@@ -62,7 +62,10 @@ async def _renew(store: Store) -> None:
         for name in (*(f"replicas/{number}" for number in range(SHARDS)), NODES, REAPER):
             held = await tx.lease(name)
             generation = 1 if held is None else held.generation + 1
-            lease = Lease(name=name, owner="other", token=name, generation=generation, expires_at=time.time() + _TTL_S)
+            # Each has an owner of its own: of a share that another has too much of, this one would ask again and again.
+            lease = Lease(
+                name=name, owner=f"other-{name}", token=name, generation=generation, expires_at=time.time() + _TTL_S
+            )
             tx.set_lease(name, lease)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 import time
@@ -16,14 +17,21 @@ import aiohttp
 import grpc
 import psutil
 
+from orchestration.service.keys import Role, new_key
 from orchestration.service.settings import Settings
 from tests.bench.seed import leases_held, seed
 from tests.support.gateway import FAST, GatewayProcess, end_engines, eventually
 
 SMALL, LARGE = 100, 10_000
 """Deployments, and nodes, of the databases."""
-_DEFAULTS: dict[str, Any] = {name: Settings.model_fields[name].default for name in FAST}
-"""What is measured is the gateway as it is configured when nobody configures it."""
+_KEY, _STORED = new_key(Role.ADMIN)
+AUTHORIZATION = f"Bearer {_KEY}"
+"""What calls of a gateway show: authentication is measured with the rest."""
+_DEFAULTS: dict[str, Any] = {
+    **{name: Settings.model_fields[name].default for name in FAST},
+    "api_keys": json.dumps({"bench": _STORED}),
+}
+"""What is measured is the gateway as it is configured when nobody configures it but for its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ async def _clients(
     http_address: str, grpc_address: str
 ) -> AsyncGenerator[tuple[aiohttp.ClientSession, grpc.aio.Channel]]:
     async with (
-        aiohttp.ClientSession(f"http://{http_address}") as http,
+        aiohttp.ClientSession(f"http://{http_address}", headers={"Authorization": AUTHORIZATION}) as http,
         grpc.aio.insecure_channel(grpc_address) as channel,
     ):
         yield http, channel

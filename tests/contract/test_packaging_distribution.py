@@ -53,7 +53,7 @@ def test_the_wheel_declares_the_command_and_the_providers(built: Path) -> None:
         declared = ConfigParser()
         declared.read_string(wheel.read(name).decode())
     assert declared["console_scripts"]["orchestration"] == "orchestration.service.cli.main:main"
-    assert "local" in declared["orchestration.providers"]
+    assert {"kubernetes", "local"} <= set(declared["orchestration.providers"])
 
 
 def test_the_sdist_is_enough_to_build_and_test_from(built: Path) -> None:

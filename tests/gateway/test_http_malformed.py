@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
+from orchestration.gateway import Gateway, InProcessUpstream
 from tests.support.raw_http import connected, exchange
-from tests.support.transcoding_client import Running, Transport, running
+from tests.support.transcoding_client import Running, Transport, listening, running
+from tests.support.transcoding_service import SERVICE, Handlers, pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,12 +131,46 @@ async def test_absolute_form(plain: Running, target: str) -> None:
     assert (answer.status, answer.json["name"]) == (200, "abc")
 
 
-@pytest.mark.parametrize(
-    ("line", "status"),
-    [("OPTIONS * HTTP/1.1", 204), ("CONNECT a:1 HTTP/1.1", 404), ("GET http://other HTTP/1.1", 404)],
-)
-async def test_targets_that_are_no_path(plain: Running, line: str, status: int) -> None:
-    assert (await exchange(plain.base, f"{line}\r\n{HOST}\r\n")).status == status
+@pytest.mark.parametrize("target", ["*", "http://other", "http://other?x=1"])
+async def test_options_of_the_server_itself(plain: Running, target: str) -> None:
+    """RFC 9112, 3.2.4: an absolute target without a path stands for it too."""
+    answer = await exchange(plain.base, f"OPTIONS {target} HTTP/1.1\r\n{HOST}\r\n")
+    assert (answer.status, answer.body) == (204, b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("target", ["http://other", "http://other?x=1", "http://other:80", "http://other/"])
+async def test_absolute_form_without_a_path(plain: Running, method: str, target: str) -> None:
+    """RFC 9110, 4.2.3: it means ``/``."""
+    answer = await exchange(plain.base, f"{method} {target} HTTP/1.1\r\n{HOST}\r\n")
+    assert (answer.status, answer.reason) == (404, "ROUTE_NOT_FOUND")
+    assert answer.json["error"]["message"] == "no method is served at /"
+    assert answer.all("Content-Type") == ["application/json"]
+
+
+async def test_a_route_at_the_root_is_found_without_a_path() -> None:
+    app = web.Application()
+
+    async def root(request: web.Request) -> web.Response:
+        return web.Response(text=request.rel_url.raw_query_string)
+
+    app.router.add_get("/", root)
+    gateway = Gateway(InProcessUpstream([Handlers().register], (), pool()), [SERVICE])
+    await gateway.start()
+    async with listening(gateway, app) as base:
+        answer = await exchange(base, f"GET http://other?x=%2F1 HTTP/1.1\r\n{HOST}\r\n")
+        assert (answer.status, answer.body) == (200, b"x=%2F1")
+
+
+@pytest.mark.parametrize("target", ["a:1", "a", "/", "/v1/things/x", "[::1]:443"])
+async def test_no_tunnel_is_made(plain: Running, target: str) -> None:
+    async with connected(plain.base) as connection:
+        await connection.send(f"CONNECT {target} HTTP/1.1\r\n{HOST}\r\n" + f"{GET}\r\n")
+        answer = await connection.answer()
+        assert (answer.status, answer.reason, answer.all("Allow")) == (405, "METHOD_NOT_ALLOWED", ["OPTIONS"])
+        assert answer.json["error"]["message"] == "CONNECT is not served: this is no proxy"
+        assert answer.all("Connection") == ["close"]
+        assert await connection.closed()  # what follows is no request
 
 
 async def test_a_bad_request_spoils_nothing(transport: Transport) -> None:

@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from orchestration.gateway import ChannelUpstream, Gateway, UpstreamError
+from tests.support.interceptor_cases import CASES
 from tests.support.transcoding_client import listening
 from tests.support.transcoding_service import SERVICE, Handlers, compile_protos
+from tests.support.upstream_calls import observe, upstream_of
 
 
 @asynccontextmanager
@@ -69,3 +71,11 @@ async def test_server_that_goes_away() -> None:
     ):
         assert response.status == 503
         assert (await response.json())["error"]["status"] == "UNAVAILABLE"
+
+
+async def test_refusals_arrive_though_messages_are_on_their_way() -> None:
+    """Without care grpc's client takes every tenth of these for an internal error of its own."""
+    async with upstream_of("channel", {}, CASES["gives_none"](lambda _: None)) as upstream:
+        for _ in range(200):
+            seen = await observe(upstream, "Chat")
+            assert seen["error"] == (12, "Method not found!", None)

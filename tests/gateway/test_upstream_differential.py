@@ -13,7 +13,9 @@ from tests.support.gateway import eventually
 from tests.support.handler_cases import CASES, Case
 from tests.support.transcoding_client import Running, Transport, running
 from tests.support.transcoding_service import Handlers
+from tests.support.upstream_calls import observe, upstream_of
 
+TRANSPORTS: tuple[Transport, ...] = ("in_process", "channel")
 TARGETS = {"Get": "/v1/things/x", "Count": "/v1/ticks", "Collect": "/v1/rooms/r/collect", "Chat": "/v1/rooms/r/chat"}
 
 
@@ -62,4 +64,18 @@ async def outcome(case: Case, transport: Transport, *interceptors: grpc.aio.Serv
 @pytest.mark.parametrize("name", list(CASES))
 async def test_both_upstreams_answer_alike(name: str) -> None:
     here, there = await outcome(CASES[name], "in_process"), await outcome(CASES[name], "channel")
+    assert here == there
+
+
+async def rpc_outcome(case: Case, transport: Transport) -> dict[str, object]:
+    notes: list[object] = []
+    timeout = case.headers.get("X-Request-Timeout")
+    async with upstream_of(transport, {case.kind: case.make(notes.append)}) as upstream:
+        return await observe(upstream, case.kind, timeout=float(timeout) if timeout else None)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.leaves is None])
+async def test_both_upstreams_give_the_same_metadata(name: str) -> None:
+    """What callers see of trailing metadata are HTTP trailers, which few clients show: here it is compared."""
+    here, there = [await rpc_outcome(CASES[name], transport) for transport in TRANSPORTS]
     assert here == there

@@ -8,11 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 
 from orchestration.gateway import Call, InProcessUpstream, Rpc, RuleError, UpstreamError
 from orchestration.gateway.upstream.context import InProcessContext
+from tests.support.interceptor_cases import CASES
+from tests.support.interceptor_handlers import FORMS
 from tests.support.transcoding_client import Transport, running
 from tests.support.transcoding_service import SERVICE, Handlers, message, pool
+from tests.support.upstream_calls import observe, upstream_of
 
 CALL = Call((("x-who", "me"),), None, "ipv4:127.0.0.1:1")
 Behaviour = Callable[[Any, Any], Any]
@@ -40,11 +44,14 @@ def method(name: str) -> Any:
     return pool().FindServiceByName(SERVICE).methods_by_name[name]
 
 
-async def bind(name: str, behaviour: Behaviour, *interceptors: grpc.aio.ServerInterceptor) -> Rpc:
+async def bind(
+    name: str, behaviour: Behaviour, *interceptors: grpc.aio.ServerInterceptor, build_once: bool = False
+) -> Rpc:
     """One method of the test service, with a behaviour of its own."""
     handlers = Handlers()
     setattr(handlers, "on_" + name.lower(), behaviour)
-    return await InProcessUpstream([handlers.register], interceptors, pool()).bind(method(name))
+    upstream = InProcessUpstream([handlers.register], interceptors, pool(), build_once=build_once)
+    return await upstream.bind(method(name))
 
 
 async def get(behaviour: Behaviour, *interceptors: grpc.aio.ServerInterceptor, call: Call = CALL) -> Any:
@@ -52,18 +59,19 @@ async def get(behaviour: Behaviour, *interceptors: grpc.aio.ServerInterceptor, c
     return message("Thing").FromString(await rpc.unary(message("Thing")(name="x").SerializeToString(), call))
 
 
-async def one(wire: bytes) -> AsyncIterator[bytes]:
-    yield wire
+async def each(*wires: bytes) -> AsyncIterator[bytes]:
+    for wire in wires:
+        yield wire
 
 
-@pytest.mark.parametrize(("looks", "built"), [(False, 1), (True, 3)])
-async def test_interceptors_build_once_unless_they_look_at_the_call(*, looks: bool, built: int) -> None:
+@pytest.mark.parametrize(("build_once", "looks", "built"), [(False, False, 2), (True, False, 1), (True, True, 3)])
+async def test_interceptors_build_once_where_they_may(*, build_once: bool, looks: bool, built: int) -> None:
     counting = Counting(looks=looks)
 
     async def echo(request: Any, context: Any) -> Any:
         return request
 
-    rpc = await bind("Get", echo, counting)
+    rpc = await bind("Get", echo, counting, build_once=build_once)
     for _ in range(2):
         await rpc.unary(b"", CALL)
     assert counting.built == built
@@ -204,7 +212,7 @@ class TestSynchronous:
                 yield message("Tick")(number=number)
 
         rpc = await bind("Count", count)
-        found = [message("Tick").FromString(wire).number async for wire in rpc.stream(one(b""), CALL)]
+        found = [message("Tick").FromString(wire).number async for wire in rpc.stream(each(b""), CALL)]
         assert found == [1, 2]
 
 
@@ -215,7 +223,7 @@ async def test_messages_by_read_and_write() -> None:
 
     rpc = await bind("Chat", chat)
     wire = message("Note")(text="ab").SerializeToString()
-    assert [message("Note").FromString(each).text async for each in rpc.stream(one(wire), CALL)] == ["abab"]
+    assert [message("Note").FromString(each).text async for each in rpc.stream(each(wire), CALL)] == ["abab"]
 
 
 async def test_unary_handler_has_nothing_to_read_or_write() -> None:
@@ -241,7 +249,7 @@ async def test_stream_that_is_left_cancels_its_handler() -> None:
             raise
 
     rpc = await bind("Count", count)
-    stream = rpc.stream(one(b""), CALL)
+    stream = rpc.stream(each(b""), CALL)
     await anext(stream)
     await stream.aclose()
     assert cancelled.is_set()
@@ -253,3 +261,59 @@ async def test_service_missing_from_the_pool() -> None:
 
     with pytest.raises(RuleError, match=r"no\.Such"):
         InProcessUpstream([register]).descriptors()
+
+
+def test_what_is_no_interceptor_is_refused() -> None:
+    class Plain:
+        pass
+
+    with pytest.raises(ValueError, match=r"Plain is no grpc\.aio\.ServerInterceptor"):
+        InProcessUpstream([], [Plain()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("name", "code"), [("streams_two", 13), ("aborts_with_ok", 2), ("raises_a_cancellation", 2)])
+@pytest.mark.parametrize("kind", ["Get", "Collect"])
+async def test_callers_are_answered_where_a_server_would_let_them_wait(name: str, kind: str, code: int) -> None:
+    notes: list[object] = []
+    async with upstream_of("in_process", FORMS["yields"](notes.append), CASES[name](notes.append)) as upstream:
+        seen = await observe(upstream, kind)
+    assert (seen["messages"], seen["error"]) == ([], (code, "The service failed unexpectedly.", None))
+
+
+async def test_no_interceptor_is_left_out_when_one_asks_twice() -> None:
+    notes: list[object] = []
+    interceptors = CASES["asks_twice_before_another"](notes.append)
+    async with upstream_of("in_process", FORMS["yields"](notes.append), interceptors) as upstream:
+        await observe(upstream, "Get")
+    assert "inner begins" in notes
+
+
+class TestUnreadable:
+    """Messages that the service cannot read, which a server takes for a failure of its own."""
+
+    WIRE = b"\x0a\xff"
+
+    async def test_refused_before_a_handler_without_a_clients_stream(self) -> None:
+        async def count(request: Any, context: Any) -> Any:
+            raise AssertionError("called")
+            yield
+
+        rpc = await bind("Count", count)
+        with pytest.raises(UpstreamError) as caught:
+            await anext(rpc.stream(each(self.WIRE), CALL))
+        assert caught.value.code == 3
+
+    async def test_a_decode_error_to_the_handler(self) -> None:
+        async def chat(requests: Any, context: Any) -> Any:
+            try:
+                await anext(requests)
+            except DecodeError:
+                yield message("Note")(text="what?")
+            await context.read()
+
+        rpc = await bind("Chat", chat)
+        responses = rpc.stream(each(self.WIRE, self.WIRE), CALL)
+        assert message("Note").FromString(await anext(responses)).text == "what?"
+        with pytest.raises(UpstreamError) as caught:
+            await anext(responses)
+        assert caught.value.code == 3

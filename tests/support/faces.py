@@ -100,7 +100,9 @@ class Face(abc.ABC):
         """The answer of a unary call. Raises `ApiError`."""
 
     @abc.abstractmethod
-    def stream(self, rpc: str, /, **fields: Any) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
+    def stream(
+        self, rpc: str, /, *, headers: Any = None, **fields: Any
+    ) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
         """The answers of a call that the server streams; ends the call when left. Reading raises `ApiError`."""
 
     @abc.abstractmethod
@@ -139,17 +141,18 @@ class GrpcFace(Face):
 
     async def call(self, rpc: str, /, *, headers: Any = None, **fields: Any) -> dict[str, Any]:
         """One unary call."""
-        given: Mapping[str, str] = headers or {}
-        metadata = tuple((key.lower(), value) for key, value in given.items())
+        call = self._callable(rpc)(_request(rpc, fields), metadata=_metadata(headers), timeout=30)
         try:
-            return _printed(await self._callable(rpc)(_request(rpc, fields), metadata=metadata, timeout=30))
+            return _printed(await call)
         except grpc.aio.AioRpcError as error:
             raise _api_error(error) from None
 
     @asynccontextmanager
-    async def stream(self, rpc: str, /, **fields: Any) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
+    async def stream(
+        self, rpc: str, /, *, headers: Any = None, **fields: Any
+    ) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
         """One call that the server streams."""
-        call = self._callable(rpc)(_request(rpc, fields), timeout=60)
+        call = self._callable(rpc)(_request(rpc, fields), metadata=_metadata(headers), timeout=60)
 
         async def answers() -> AsyncGenerator[dict[str, Any], None]:
             try:
@@ -184,6 +187,10 @@ class _GrpcConversation(Conversation):
 
     async def receive(self) -> dict[str, Any]:
         return _printed(await self._call.read())
+
+
+def _metadata(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key.lower(), value) for key, value in (headers or {}).items())
 
 
 def _request(rpc: str, fields: Mapping[str, Any]) -> Message:
@@ -231,11 +238,13 @@ class RestFace(Face):
             return _read(answer.status, json.loads(await answer.text()))
 
     @asynccontextmanager
-    async def stream(self, rpc: str, /, **fields: Any) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
+    async def stream(
+        self, rpc: str, /, *, headers: Any = None, **fields: Any
+    ) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
         """One call that the server streams, as NDJSON."""
         verb, url, _ = self._target(rpc, fields)
-        headers = {"Accept": "application/x-ndjson"}
-        async with self._session.request(verb, _encoded(url), headers=headers) as answer:
+        sent: dict[str, str] = {**(headers or {}), "Accept": "application/x-ndjson"}
+        async with self._session.request(verb, _encoded(url), headers=sent) as answer:
 
             async def answers() -> AsyncGenerator[dict[str, Any], None]:
                 if answer.status != 200:

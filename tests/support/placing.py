@@ -23,6 +23,7 @@ from orchestration.service.providers.base import (
     ProviderUnavailableError,
     Resource,
 )
+from orchestration.service.providers.kubernetes import CAPABILITIES as KUBERNETES
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.providers.unconfigured import KNOWN
 from orchestration.service.usecases.pool_views import PoolViews
@@ -34,7 +35,7 @@ from tests.support.fake_provider import FakeProvider
 from tests.support.stores import FakeClock
 
 MARKETPLACE = replace(KNOWN["nosana"], spot=True)
-CLUSTER = replace(KNOWN["kubernetes"], places_on_nodes=True)
+CLUSTER = replace(KUBERNETES, places_on_nodes=True)
 
 
 class Cloud(FakeProvider):

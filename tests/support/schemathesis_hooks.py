@@ -41,12 +41,12 @@ _TOLD: Final = {
     r"max_surge and max_unavailable cannot both be 0": "two fields must agree",
     r"engine: is needed, since the model is not registered": "depends on the model that is named",
     r"but engine \w+ serves": "depends on the engine that is named",
-    r"(^|; )configuration\b": "engines have keys of their own",
-    r"(inference_model|model_name): (got|engine|is|holds)\b": "engines load models of their own kinds",
-    r"is set for every replica of engine|is no name of a variable": "engines set variables of their own",
-    r"(artifact_uri|inference_model): .*give one of": "a choice of URIs, each with a grammar of its own",
+    r"artifact_uri: .*give one of": "a choice of URIs, each with a grammar of its own",
+    r"request_id: is .*Idempotency-Key": "a header and a field must agree",
     r"more than the \d+ GPUs": "depends on the node",
 }
+OF_ENGINES: Final = "INVALID_CONFIGURATION"
+"""Reason of what engines refuse: each has configuration keys, variables and kinds of models of its own."""
 RULES: Final = tuple(Rule(re.compile(text), reason) for text, reason in _TOLD.items())
 UNCONFIGURED: Final = re.compile(r"provider \w+ is not configured on this gateway")
 """Answered with 503: providers without credentials are known and cannot be asked."""
@@ -71,7 +71,8 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
         return not (own or (response.status_code == 503 and UNCONFIGURED.search(message)))
     if isinstance(failure, RejectedPositiveData) and response.status_code == 400:
         state = error.get("status") == "FAILED_PRECONDITION"  # the state of what the request names forbids it
-        return not (state or any(rule.text.search(message) for rule in RULES))
+        engine = any(detail.get("reason") == OF_ENGINES for detail in error.get("details", []))
+        return not (state or engine or any(rule.text.search(message) for rule in RULES))
     return True
 
 

@@ -48,7 +48,7 @@ class MessageEncoder:
     def encode(self, value: JsonValue) -> bytes:
         """Wire bytes. Raises `RequestError` with the JSON path of all that is wrong."""
         if self._is_strict:
-            violations = self._strictness.violations(value)
+            violations = self._strictness.settle(value)
             if violations:
                 raise invalid("INVALID_FIELD", violations)
         try:
@@ -57,9 +57,9 @@ class MessageEncoder:
             return self._encode_again(value, error)
 
     def _encode_again(self, value: JsonValue, error: CodecError) -> bytes:
-        """What the runtime refuses: because of its floats alone, or rightly so."""
+        """What the runtime refuses: for the form of its numbers alone, or rightly so."""
         try:
-            if self._strictness.round_floats(value):
+            if self._strictness.ease(value):
                 return self._encode(value)
         except (CodecError, RecursionError):
             pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from typing import Final
 
 import grpc
@@ -12,12 +11,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.negotiation import check_content_type
+from orchestration.gateway.unpacking import Unpacker, coding_of, unreadable
 
-_GZIP_BITS: Final = 31
 _MOST_MEMBERS: Final = 100
-"""A gzip file may be several, one after the other; each costs a look at all that follow it."""
-_PLAIN: Final = frozenset({"identity", ""})
-_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", *_PLAIN})
+"""A gzip file may be several, one after the other; each costs some microseconds, though it may hold nothing."""
 
 
 async def read_body(
@@ -35,14 +32,12 @@ async def read_body(
     """
     if not request.body_exists:
         return b""
-    encoding = request.headers.get("Content-Encoding", "").lower()
-    if encoding not in _CODINGS:
-        raise _unknown_encoding(encoding)
-    if (packed or not encoding) and (request.content_length or 0) > limit:
+    coding = coding_of(request.headers.get("Content-Encoding", ""))
+    if (packed or not coding) and (request.content_length or 0) > limit:
         raise too_large(limit)
     body = await _read_in_time(request, limit, timeout_s)
-    if packed and encoding not in _PLAIN:
-        body = unpack(body, encoding, limit)
+    if packed and coding:
+        body = _unpack(body, coding, limit)
     if body and not any_type:
         check_content_type(request.headers.get("Content-Type", ""))
     return body
@@ -58,6 +53,9 @@ async def refuse_body(request: web.Request, timeout_s: float | None = None) -> N
 
 
 async def _read(request: web.Request, limit: int, *, refused: bool = False) -> bytes:
+    content = request.content
+    if content.total_bytes <= limit and content.is_eof() and content.exception() is None:
+        return content.read_nowait()  # it is all there, as it mostly is
     chunks: list[bytes] = []
     size = 0
     try:
@@ -69,15 +67,12 @@ async def _read(request: web.Request, limit: int, *, refused: bool = False) -> b
                 raise too_large(limit)
             chunks.append(chunk)
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
-        refusal = _unreadable(request.headers.get("Content-Encoding", "none"))
-        refusal.headers = {"Connection": "close"}  # where the next request begins is not known
-        raise refusal from error
+        raise broken_off(request) from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _read_in_time(request: web.Request, limit: int, timeout_s: float | None, *, refused: bool = False) -> bytes:
-    if timeout_s is None or request.content.is_eof():  # mostly it is all there already
+    if timeout_s is None or request.content.is_eof():
         return await _read(request, limit, refused=refused)
     scope = asyncio.timeout(timeout_s)
     try:
@@ -86,49 +81,41 @@ async def _read_in_time(request: web.Request, limit: int, timeout_s: float | Non
     except TimeoutError as error:
         if not scope.expired():
             raise
-        raise RequestError(
-            408,
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            "REQUEST_TIMEOUT",
-            f"the body did not arrive within {timeout_s:g} s",
-            metadata={"body_timeout_s": f"{timeout_s:g}"},
-            headers={"Connection": "close"},
-        ) from error
+        raise too_slow("the body did not arrive", timeout_s) from error
 
 
-def unpack(body: bytes, coding: str, limit: int) -> bytes:
-    """A compressed body, decompressed. Raises `RequestError` for one that is broken, cut off or too long.
-
-    Args:
-        body: As sent.
-        coding: ``gzip``, ``x-gzip`` or ``deflate``.
-        limit: Most bytes of the result.
-    """
-    gzip = coding != "deflate"
-    wrapped = body[:1] and body[0] & 0x0F == zlib.DEFLATED  # some send deflate without the header of zlib
-    bits = _GZIP_BITS if gzip else zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
+def _unpack(body: bytes, coding: str, limit: int) -> bytes:
+    """A compressed body, decompressed. Raises `RequestError` for one that is broken, cut off or too long."""
+    unpacker = Unpacker(coding, most_members=_MOST_MEMBERS)
     parts: list[bytes] = []
     left = limit
-    for _ in range(_MOST_MEMBERS if gzip else 1):
-        stream = zlib.decompressobj(bits)
-        try:
-            part = stream.decompress(body, left + 1)
-        except zlib.error as error:
-            raise _unreadable(coding) from error
-        left -= len(part)
+    for piece in unpacker.feed(body):
+        left -= len(piece)
         if left < 0:
             raise too_large(limit)
-        parts.append(part)
-        body = stream.unused_data
-        if not stream.eof:
-            break
-        if not body:
-            return b"".join(parts)
-    raise _unreadable(coding)
+        parts.append(piece)
+    unpacker.end()
+    return b"".join(parts)
 
 
-def _unreadable(coding: str) -> RequestError:
-    return invalid("INVALID_BODY", [Violation("body", f"cannot be read (Content-Encoding: {coding})")])
+def broken_off(request: web.Request) -> RequestError:
+    """A body that aiohttp cannot read to its end."""
+    request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
+    refusal = unreadable(request.headers.get("Content-Encoding", "none"))
+    refusal.headers = {"Connection": "close"}  # where the next request begins is not known
+    return refusal
+
+
+def too_slow(what: str, timeout_s: float) -> RequestError:
+    """A body that takes too long."""
+    return RequestError(
+        408,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "REQUEST_TIMEOUT",
+        f"{what} within {timeout_s:g} s",
+        metadata={"body_timeout_s": f"{timeout_s:g}"},
+        headers={"Connection": "close"},
+    )
 
 
 def too_large(limit: int) -> RequestError:
@@ -140,15 +127,4 @@ def too_large(limit: int) -> RequestError:
         f"the body is longer than {limit} bytes",
         metadata={"max_body_bytes": str(limit)},
         headers={"Connection": "close"},
-    )
-
-
-def _unknown_encoding(encoding: str) -> RequestError:
-    return RequestError(
-        415,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "UNSUPPORTED_ENCODING",
-        f"Content-Encoding: {encoding} is not supported: send gzip, deflate or none",
-        metadata={"content_encoding": encoding},
-        headers={"Accept-Encoding": "gzip, deflate"},
     )

@@ -13,6 +13,7 @@ from orchestration.gateway.openapi.config import OpenApiConfig
 _POSITIVE: Final = (
     "max_body_bytes",
     "body_timeout_s",
+    "write_timeout_s",
     "default_timeout_s",
     "max_timeout_s",
     "max_query_parameters",
@@ -47,7 +48,11 @@ class GatewayConfig:
     max_body_bytes: int = 4 * 1024 * 1024
     """Longest request body and WebSocket frame, in bytes, counted after decompression."""
     body_timeout_s: float | None = 60.0
-    """How long the body of a request may take to arrive, in seconds, before it is refused with 408; None: no limit."""
+    """How long the body of a request may take to arrive, in seconds, before it is refused with 408; None: no limit.
+    Of a client's stream it is how long the next line may take."""
+    write_timeout_s: float | None = 60.0
+    """How long a client may take nothing of what is sent to it, in seconds, before its connection is cut off, and with
+    it the RPC; None: for ever."""
     default_timeout_s: float | None = None
     """Deadline of a unary call that names none, in seconds; None: the upstream's own. Streams that name none have
     none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Final
 
@@ -12,7 +13,9 @@ from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.entitytags import compressed_tag, every, unchanged, weak_tag
 from orchestration.gateway.headers import HeaderReader
 from orchestration.gateway.replies import NO_BODY, ReplyHeaders, send_with_trailers
+from orchestration.gateway.responses import dump_styled
 from orchestration.gateway.routes import Route
+from orchestration.gateway.systemparams import PLAIN, Style
 from orchestration.gateway.upstream import Reply
 
 _SAFE: Final = ("GET", "HEAD")
@@ -28,16 +31,23 @@ class Finisher:
         self._compress_min = sys.maxsize if config.compress_min_bytes is None else config.compress_min_bytes
 
     async def finish(
-        self, request: web.Request, route: Route, body: bytes, headers: dict[str, str], reply: Reply | None
+        self,
+        request: web.Request,
+        route: Route,
+        body: bytes,
+        headers: dict[str, str],
+        reply: Reply | None,
+        style: Style = PLAIN,
     ) -> web.StreamResponse:
         """The answer, which may be sent already.
 
         Args:
             request: What is answered.
             route: Its route.
-            body: Not compressed.
+            body: Whole, and not compressed.
             headers: That any answer to this request has; changed.
             reply: The service's metadata, where it is wanted.
+            style: Says which part of the body is sent. Entity tag and next page are those of the whole.
         """
         tag = self._tag(request, route, body)
         if tag:
@@ -48,6 +58,8 @@ class Finisher:
             link = route.next_page.link(body, self._headers.caller_url(request), request.rel_url.raw_query_string)
             if link:
                 headers["Link"] = link
+        if style.selection is not None:
+            body = dump_styled(json.loads(body), style).encode()
         if len(body) >= self._compress_min:
             body = await self._compressed(request, body, headers)
         response = web.Response(body=body, headers=headers)

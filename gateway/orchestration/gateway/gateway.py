@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
 _COMMON_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_ASTERISK: Final = "*"
-"""The target of OPTIONS for the server as a whole."""
+SERVER_ITSELF: Final = "*"
+"""The target of requests about the server as a whole."""
 
 
 class _Everything(web.PlainResource):
@@ -69,6 +69,7 @@ class Gateway:
         self._table: RouteTable | None = None
         self._server: Server | None = None
         self._streams: set[asyncio.Task[Any]] = set()
+        self._everything: _Everything | None = None
 
     async def start(self) -> None:
         """Connect, and compile the routes.
@@ -85,6 +86,11 @@ class Gateway:
     async def close(self) -> None:
         """Let go of the upstream."""
         await self._upstream.close()
+
+    @property
+    def config(self) -> GatewayConfig:
+        """Its limits and choices."""
+        return self._config
 
     @property
     def routes(self) -> list[tuple[str, str, str, str, str]]:
@@ -118,9 +124,23 @@ class Gateway:
                     app.router.add_route("*", path, self._plain(handler))
                 else:
                     log.warning("%s is a path of the service: the API's own document is not served there", path)
-        app.router.register_resource(_Everything(self._handle, self._expect))
+        self._everything = _Everything(self.handle, self._expect)
+        app.router.register_resource(self._everything)
         app.on_shutdown.append(self.end_streams)
         app.on_cleanup.append(self._clean_up)
+
+    def own_paths(self, app: web.Application) -> frozenset[str] | None:
+        """The paths of an application that are not the gateway's: requests for any other can be given to `handle`.
+
+        None where aiohttp must route every request: the application has more than plain paths, or something of its
+        own to do around handlers.
+        """
+        if app.middlewares or app.on_response_prepare:
+            return None
+        others = [resource for resource in app.router.resources() if resource is not self._everything]
+        if not all(type(resource) is web.PlainResource for resource in others):
+            return None
+        return frozenset(resource.canonical for resource in others)
 
     def _started(self) -> RouteTable:
         if self._table is None:
@@ -141,7 +161,8 @@ class Gateway:
     async def _clean_up(self, _: web.Application) -> None:
         await self.close()
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request, whatever its path; it need not have been routed by aiohttp."""
         server, table = self._server, self._table
         assert server is not None
         assert table is not None
@@ -235,8 +256,10 @@ class Gateway:
 
     def _unmatched(self, table: RouteTable, request: web.Request, request_id: str) -> web.Response:
         """Answer OPTIONS; raise for a path or a method that has no route."""
-        if request.rel_url.raw_path == _ASTERISK and request.method == "OPTIONS":
-            return web.Response(status=204, headers={REQUEST_ID: request_id})
+        if request.rel_url.raw_path == SERVER_ITSELF:
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers={REQUEST_ID: request_id})
+            raise _no_tunnel(request)
         _, segments, verb = split_target(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:
@@ -286,6 +309,17 @@ def _no_route(request: web.Request) -> NoReturn:
         "ROUTE_NOT_FOUND",
         f"no method is served at {path}",
         metadata={"method": request.method, "path": path},
+    )
+
+
+def _no_tunnel(request: web.Request) -> RequestError:
+    return RequestError(
+        405,
+        grpc.StatusCode.UNIMPLEMENTED,
+        "METHOD_NOT_ALLOWED",
+        f"{request.method} is not served: this is no proxy",
+        metadata={"method": request.method, "allow": "OPTIONS"},
+        headers={"Allow": "OPTIONS", "Connection": "close"},  # what follows may be for whoever the tunnel leads to
     )
 
 

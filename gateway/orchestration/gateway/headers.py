@@ -9,9 +9,10 @@ import random
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from aiohttp import web
+from aiohttp.typedefs import RawHeaders
 from multidict import CIMultiDictProxy
 
 from orchestration.gateway.config import NOT_FORWARDED, GatewayConfig
@@ -35,6 +36,9 @@ _PERMANENT: Final = frozenset(
 """Headers that grpc-gateway passes on with a prefix."""
 _PERMANENT_PREFIX: Final = "grpcgateway-"
 _MOST_NAMES: Final = 1024
+_MOST_CONNECTIONS: Final = 1024
+_MOST_REMEMBERED: Final = 4096
+"""Characters of a request's headers that are remembered at most."""
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -47,6 +51,16 @@ _LONGEST_S: Final = 365 * 86400.0
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
+class _Sight(NamedTuple):
+    """What a request's headers said."""
+
+    raw: RawHeaders
+    metadata: tuple[tuple[str, str | bytes], ...]
+    """Without the request's id."""
+    timeout: float | None
+    peer: str
+
+
 class HeaderReader:
     """Makes a `Call` of a request's headers."""
 
@@ -57,6 +71,9 @@ class HeaderReader:
         self._forwarded_names = _FORWARDED | {name.lower() for name in config.forward_headers}
         self._permanent = config.permanent_headers
         self._keys: dict[str, str] = {}
+        self._last: dict[tuple[object, bool, bool], _Sight] = {}
+        """By connection, and by whether it was for a stream, the headers that came last: most clients send the same
+        with every request."""
 
     def read(
         self,
@@ -76,7 +93,22 @@ class HeaderReader:
             token: A bearer token that came by other ways than the header.
             reply: Where the service's metadata goes.
         """
-        metadata: list[tuple[str, str | bytes]] = [("x-request-id", request_id)]
+        connection = request.protocol.peername, request.secure, streaming
+        sight = self._last.get(connection)
+        if sight is None or sight.raw != request.raw_headers:
+            sight = self._look(request, streaming=streaming)
+            if sum(map(len, request.headers.values())) <= _MOST_REMEMBERED:
+                if len(self._last) >= _MOST_CONNECTIONS:
+                    self._last.clear()
+                self._last[connection] = sight
+        metadata = (("x-request-id", request_id), *sight.metadata)
+        if token is not None:
+            bearer = f"Bearer {_printable('Sec-WebSocket-Protocol', token)}"
+            metadata = (*metadata, ("authorization", bearer))
+        return Call(metadata, sight.timeout, sight.peer, reply)
+
+    def _look(self, request: web.Request, *, streaming: bool) -> _Sight:
+        metadata: list[tuple[str, str | bytes]] = []
         headers = request.headers
         for name, value in headers.items():
             key = self._keys.get(name)
@@ -84,11 +116,9 @@ class HeaderReader:
                 key = self._learn(name)
             if key:
                 metadata.append((key, _metadata_value(name, key, value)))
-        if token is not None:
-            metadata.append(("authorization", f"Bearer {_printable('Sec-WebSocket-Protocol', token)}"))
         remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
-        return Call(tuple(metadata), self._timeout(headers, streaming=streaming), peer, reply)
+        return _Sight(request.raw_headers, tuple(metadata), self._timeout(headers, streaming=streaming), peer)
 
     def caller_url(self, request: web.Request) -> str:
         """The URL without its query as the caller sees it; empty when the host that it names is none."""

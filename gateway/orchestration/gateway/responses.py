@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +18,7 @@ from orchestration.gateway.errors import RuleError, UpstreamError
 from orchestration.gateway.listing import ListShape, list_shape
 from orchestration.gateway.negotiation import JSON
 from orchestration.gateway.schema import HTTP_BODY
+from orchestration.gateway.selection import select
 from orchestration.gateway.strictness import FieldFinder, holds_floats, shorten_floats
 from orchestration.gateway.systemparams import PLAIN, Style
 from orchestration.gateway.values import JsonValue
@@ -77,7 +78,7 @@ class ResponseEncoder:
         try:
             if self.as_is:
                 return self._codec.decode_field(wire, self._field) if self._field else self._codec.decode(wire)
-            return self._encode_styled(wire)
+            return dump_styled(self._value(wire), self.style)
         except CodecError as error:
             raise self._malformed(error) from error
 
@@ -89,21 +90,29 @@ class ResponseEncoder:
         other.style, other.as_is = style, False
         return other
 
-    def _encode_styled(self, wire: bytes) -> str:
+    def encode_event(self, wire: bytes) -> tuple[str, str]:
+        """The same, and the string that names its place in a stream; empty where it has none."""
+        if self.style.selection is None:
+            text = self.encode(wire)
+            return text, "" if self.cursor is None else _string_at(json.loads(text), self.cursor)
+        try:
+            value = self._value(wire)
+        except CodecError as error:
+            raise self._malformed(error) from error
+        return dump_styled(value, self.style), "" if self.cursor is None else _string_at(value, self.cursor)
+
+    def _value(self, wire: bytes) -> JsonValue:
+        """The whole answer."""
         numbers = self.style.enums_as_numbers
-        value: JsonValue
         if self._field:
             holder: dict[str, JsonValue] = {
                 self._field: json.loads(self._codec.decode_field(wire, self._field, enums_as_numbers=numbers))
             }
             shorten_floats(self._floats, holder)
-            value = holder[self._field]
-        else:
-            value = json.loads(self._codec.decode_numeric(wire) if numbers else self._codec.decode(wire))
-            shorten_floats(self._floats, value)
-        if self.style.indented:
-            return json.dumps(value, ensure_ascii=False, indent=2)
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            return holder[self._field]
+        value: JsonValue = json.loads(self._codec.decode_numeric(wire) if numbers else self._codec.decode(wire))
+        shorten_floats(self._floats, value)
+        return value
 
     def encode_raw(self, wire: bytes) -> tuple[bytes, str]:
         """The bytes of an HttpBody, and their media type."""
@@ -130,6 +139,20 @@ class ResponseEncoder:
     def _malformed(self, error: ValueError) -> UpstreamError:
         log.error("the upstream's answer is no %s: %s", self._message.full_name, error)
         return UpstreamError(grpc.StatusCode.INTERNAL.value[0], "The service's answer could not be read.")
+
+
+def dump_styled(value: JsonValue, style: Style) -> str:
+    """A whole answer as JSON, in that style."""
+    value = select(value, style.selection)
+    if style.indented:
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _string_at(value: JsonValue, names: Sequence[str]) -> str:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _cursors(message: Descriptor, depth: int = 1) -> Iterator[tuple[str, ...]]:

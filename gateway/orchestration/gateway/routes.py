@@ -98,7 +98,9 @@ class RouteTable:
             method=method,
             rule=rule,
             binder=binder,
-            system=SystemParameters(method.input_type, enabled=self._config.system_parameters),
+            system=SystemParameters(
+                method.input_type, encoder.sent, self._config, events=method.server_streaming and not encoder.is_raw
+            ),
             encoder=encoder,
             rpc=rpc,
             streaming=streaming,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.headers import REQUEST_ID, HeaderReader
+from orchestration.gateway.lines import LineReader
 from orchestration.gateway.negotiation import JSON, check_accepts_json
 from orchestration.gateway.replies import ReplyHeaders
 from orchestration.gateway.routes import Route
@@ -69,9 +70,9 @@ class Server:
             if reply is not None:
                 error.headers = self._reply_headers.headers(reply)
             raise
-        body, content_type = route.encoder.styled(style).encode_body(wire)
+        body, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
-        return await self._finisher.finish(request, route, body, headers, reply)
+        return await self._finisher.finish(request, route, body, headers, reply, style)
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
@@ -103,6 +104,11 @@ class Server:
         """
         limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
         return await read_body(request, limit, any_type=any_type, timeout_s=timeout_s, packed=self.gets_packed)
+
+    def read_lines(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The lines of a body as they arrive, decompressed, within the configured limits."""
+        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
+        return aiter(LineReader(request, limit, timeout_s, packed=self.gets_packed))
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
         """Headers that any answer has."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from orchestration.gateway.errorbody import dump
@@ -103,8 +102,7 @@ class EventStream:
     cuts_off = False
 
     def __init__(self, encoder: ResponseEncoder, retry_s: float) -> None:
-        self._encode = encoder.encode
-        self._cursor = encoder.cursor
+        self._encode = encoder.encode_event
         self.head = f"retry: {round(retry_s * 1000)}\n\n".encode()
 
     def content_type(self, first: bytes | None) -> str:
@@ -113,8 +111,7 @@ class EventStream:
 
     def message(self, wire: bytes) -> bytes:
         """An event without a name, which browsers hand to ``onmessage``."""
-        text = self._encode(wire)
-        cursor = "" if self._cursor is None else _string_at(json.loads(text), self._cursor)
+        text, cursor = self._encode(wire)
         # An id with a line break would end the field, one with NUL would be ignored.
         event_id = f"id: {cursor}\n" if cursor and cursor.isprintable() else ""
         return f"{event_id}data: {text}\n\n".encode()
@@ -151,12 +148,6 @@ class RawChunks:
 def enveloped(body: dict[str, JsonValue]) -> bytes:
     """An error under the name ``error``, whichever format errors have."""
     return dump(body if "error" in body else {"error": body})
-
-
-def _string_at(value: JsonValue, names: Sequence[str]) -> str:
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, str) else ""
 
 
 FORMS: Final[Mapping[str, Callable[[ResponseEncoder], StreamForm]]] = {NDJSON: JsonLines, JSON: JsonArray}

@@ -15,7 +15,7 @@ from orchestration.gateway.clientmessages import ClientMessages, single, unread
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
 from orchestration.gateway.entitytags import refuse_preconditions
-from orchestration.gateway.errors import RequestError, UpstreamError
+from orchestration.gateway.errors import RequestError, UpstreamError, Violation, invalid
 from orchestration.gateway.finishing import Finisher
 from orchestration.gateway.handshake import accepted, bearer_token, check_handshake
 from orchestration.gateway.headers import HeaderReader
@@ -26,7 +26,7 @@ from orchestration.gateway.routes import Route
 from orchestration.gateway.sockets import SocketStream
 from orchestration.gateway.streamforms import FORMS, EventStream, RawChunks, StreamForm
 from orchestration.gateway.streams import LAST_EVENT_ID, Pace, StreamAnswer, resume_query
-from orchestration.gateway.uploads import answer_of, feed, is_lines, read_array, read_lines
+from orchestration.gateway.uploads import answer_of, feed, is_lines, read_array
 from orchestration.gateway.upstream import Reply
 from orchestration.gateway.values import JsonValue
 
@@ -59,6 +59,10 @@ class Surroundings(Protocol):
 
     async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
         """The whole body, decompressed."""
+        ...
+
+    def read_lines(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The lines of a body as they arrive, decompressed."""
         ...
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
@@ -101,7 +105,8 @@ class StreamServer:
         if request.method not in ("GET", "HEAD"):
             refuse_preconditions(request.headers, bound=False)
         query, style = route.system.take(request.rel_url.raw_query_string)
-        form = self._form(request, route.encoder.styled(replace(style, indented=False)))
+        encoder = route.encoder.styled(replace(style, indented=False, events=False))
+        form = self._form(request, encoder, events=style.events)
         resumed = ""
         if route.resumes_at and form.content_type(None) == EVENT_STREAM:
             resumed = request.headers.get(LAST_EVENT_ID, "")
@@ -131,6 +136,8 @@ class StreamServer:
         check_handshake(request)
         call = self._tools.headers.read(request, request_id, streaming=True, token=bearer_token(request))
         query, style = target.route.system.take(request.rel_url.raw_query_string)
+        if style.events:
+            raise invalid("INVALID_QUERY", [Violation("alt", "expected json: a WebSocket has frames, not events")])
         incoming, requests = self._requests(target, query)
         socket = web.WebSocketResponse(
             autoping=False,
@@ -168,26 +175,26 @@ class StreamServer:
         except UpstreamError as error:
             self._add_metadata(error, reply)
             raise
-        body, content_type = route.encoder.styled(style).encode_body(wire)
+        body, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self._server.answer_headers(request, request_id, content_type)
         if not request.content.at_eof():
             headers["Connection"] = "close"  # the RPC has heard enough: the rest is not read
-        return await self._tools.finisher.finish(request, route, body, headers, reply)
+        return await self._tools.finisher.finish(request, route, body, headers, reply, style)
 
     async def _texts(self, request: web.Request) -> AsyncIterator[bytes]:
         if is_lines(request):
-            return read_lines(request, self._config.max_body_bytes)
+            return self._server.read_lines(request)
         return _each(read_array(await self._server.read_body(request, any_type=False)))
 
     def _add_metadata(self, error: UpstreamError, reply: Reply | None) -> None:
         if reply is not None:
             error.headers = self._tools.replies.headers(reply)
 
-    def _form(self, request: web.Request, encoder: ResponseEncoder) -> StreamForm:
+    def _form(self, request: web.Request, encoder: ResponseEncoder, *, events: bool) -> StreamForm:
         if encoder.is_raw:
             return RawChunks(encoder)
         accept = ",".join(request.headers.getall("Accept", ())) or "*/*"
-        chosen = choose_stream_type(accept, self._default)
+        chosen = EVENT_STREAM if events else choose_stream_type(accept, self._default)
         if chosen == EVENT_STREAM:
             return EventStream(encoder, self._config.event_retry_s)
         return FORMS[chosen](encoder)

@@ -1,7 +1,9 @@
 """Where the JSON runtime differs from ProtoJSON: put right, or refused, for those messages alone that it concerns.
 
-- It takes a FieldMask whose JSON form does not lead back to the same paths, and then cannot print it.
+- It takes a FieldMask whose JSON form does not lead back to the same paths, and then cannot print it. It knows no path
+  as the proto spells it, which clients write all the same: such paths are turned into their JSON form.
 - It takes a map with numbers for keys that names one key in two spellings, such as 1 and 01, and keeps the last.
+- It refuses an enum's number with an exponent or an empty fraction, such as 1.0, though it takes them for integers.
 - It refuses the largest float as most languages print it, 3.4028235e38, which is a little more than it is.
 - It prints floats of 32 bits with the digits of a double.
 """
@@ -11,17 +13,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from orchestration.gateway.diagnosis import entry, join, shown
 from orchestration.gateway.errors import Violation
 from orchestration.gateway.schema import is_map, reachable
-from orchestration.gateway.values import FLOAT_LIMIT, LARGEST_FLOAT, MASK_WORDS, JsonValue, mask_is_reversible
+from orchestration.gateway.values import FLOAT_LIMIT, LARGEST_FLOAT, JsonValue, read_mask
 
 _FIELD_MASK: Final = "google.protobuf.FieldMask"
 _FLOAT_VALUE: Final = "google.protobuf.FloatValue"
+_LARGEST_ENUM: Final = 2**31
+"""More is out of the range of any enum's number."""
 
 Found = tuple[dict[str, JsonValue], str, FieldDescriptor, str]
 """The object that holds a field, its key there, the field, and its JSON path."""
@@ -99,21 +103,26 @@ class Strictness:
         self._suspects = FieldFinder(message, lambda field: _type(field) == _FIELD_MASK or _has_numbers_for_keys(field))
         self._message = message
         self.needed: Final = bool(self._suspects)
-        """Whether `violations` can find anything at all."""
+        """Whether `settle` can find anything at all."""
 
     @cached_property
     def _floats(self) -> FieldFinder:
         return FieldFinder(self._message, holds_floats)
 
-    def violations(self, value: JsonValue) -> list[Violation]:
-        """What the runtime takes and must not."""
+    @cached_property
+    def _enums(self) -> FieldFinder:
+        return FieldFinder(self._message, _holds_enums)
+
+    def settle(self, value: JsonValue) -> list[Violation]:
+        """Put right what the runtime knows in one spelling alone, and give what it takes and must not."""
         return [
-            each for holder, key, field, path in self._suspects.find(value) for each in _look(field, holder[key], path)
+            each for holder, key, field, path in self._suspects.find(value) for each in _look(field, holder, key, path)
         ]
 
-    def round_floats(self, value: JsonValue) -> bool:
-        """Make the largest float of what rounds to it. Gives whether there was any."""
-        return _change_each(self._floats, value, _rounded)
+    def ease(self, value: JsonValue) -> bool:
+        """Spell numbers that the runtime refuses for their form alone as it takes them. Gives whether there was any."""
+        rounded = _change_each(self._floats, value, _rounded)
+        return _change_each(self._enums, value, _whole) or rounded
 
 
 def shorten_floats(floats: FieldFinder, value: JsonValue) -> None:
@@ -121,21 +130,23 @@ def shorten_floats(floats: FieldFinder, value: JsonValue) -> None:
     _change_each(floats, value, _shortened)
 
 
-def _change_each(floats: FieldFinder, value: JsonValue, change: Callable[[JsonValue], JsonValue]) -> bool:
-    """Change all values of the fields found. Gives whether any became another."""
+def _change_each(fields: FieldFinder, value: JsonValue, change: Callable[[JsonValue], JsonValue]) -> bool:
+    """Change all values of the fields found. Gives whether any became another object."""
     changed = False
-    for holder, key, _, _ in floats.find(value):
-        there = holder[key]
-        if isinstance(there, list):
-            new: JsonValue = [change(each) for each in there]
-        elif isinstance(there, dict):
-            new = {name: change(each) for name, each in there.items()}
-        else:
-            new = change(there)
-        if new != there:
-            holder[key] = new
-            changed = True
+    for holder, key, _, _ in fields.find(value):
+        for place, at in _places(holder, key):
+            there = place[at]
+            place[at] = change(there)
+            changed = changed or place[at] is not there
     return changed
+
+
+def _places(holder: dict[str, JsonValue], key: str) -> list[tuple[Any, str | int]]:
+    """Where the single values of a field are."""
+    there = holder[key]
+    if isinstance(there, list):
+        return [(there, index) for index in range(len(there))]
+    return [(there, name) for name in there] if isinstance(there, dict) else [(holder, key)]
 
 
 def _shortened(value: JsonValue) -> JsonValue:
@@ -165,6 +176,19 @@ def holds_floats(field: FieldDescriptor) -> bool:
     return field.type == FieldDescriptor.TYPE_FLOAT or _type(field) == _FLOAT_VALUE
 
 
+def _holds_enums(field: FieldDescriptor) -> bool:
+    if is_map(field):
+        assert field.message_type is not None
+        field = field.message_type.fields_by_name["value"]
+    return field.enum_type is not None
+
+
+def _whole(value: JsonValue) -> JsonValue:
+    if isinstance(value, float) and abs(value) <= _LARGEST_ENUM and value.is_integer():
+        return int(value)
+    return value
+
+
 def _rounded(value: JsonValue) -> JsonValue:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return value
@@ -177,22 +201,24 @@ def _rounded(value: JsonValue) -> JsonValue:
     return value
 
 
-def _look(field: FieldDescriptor, value: JsonValue, path: str) -> Iterator[Violation]:
-    if isinstance(value, dict):
-        if _has_numbers_for_keys(field):
-            yield from _keys(value, path)
-        for key, each in value.items():
-            yield from _mask(field, each, entry(path, key))
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _mask(field, each, f"{path}[{index}]")
-    else:
-        yield from _mask(field, value, path)
+def _look(field: FieldDescriptor, holder: dict[str, JsonValue], key: str, path: str) -> Iterator[Violation]:
+    value = holder[key]
+    if isinstance(value, dict) and _has_numbers_for_keys(field):
+        yield from _keys(value, path)
+    if _type(field) == _FIELD_MASK:
+        for place, at in _places(holder, key):
+            where = path if place is holder else f"{path}[{at}]" if isinstance(at, int) else entry(path, at)
+            yield from _mask(place, at, where)
 
 
-def _mask(field: FieldDescriptor, value: JsonValue, path: str) -> Iterator[Violation]:
-    if _type(field) == _FIELD_MASK and isinstance(value, str) and not mask_is_reversible(value):
-        yield Violation(path, f"expected {MASK_WORDS}, got {shown(value)}")
+def _mask(holder: Any, key: str | int, path: str) -> Iterator[Violation]:
+    """Give the mask there its JSON form. What is no text is left to the codec."""
+    text = holder[key]
+    if isinstance(text, str):
+        try:
+            holder[key] = read_mask(text)
+        except ValueError as error:
+            yield Violation(path, f"expected {error}, got {shown(text)}")
 
 
 def _keys(value: dict[str, JsonValue], path: str) -> Iterator[Violation]:

@@ -6,11 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
-import grpc
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from orchestration.gateway.body import too_large
 from orchestration.gateway.clientmessages import ClientMessages
 from orchestration.gateway.errors import RequestError, Violation, invalid
 from orchestration.gateway.jsontext import JsonReader
@@ -33,39 +30,6 @@ def read_array(body: bytes) -> list[bytes]:
         raise invalid("INVALID_BODY", [Violation("", text)])
     # In ASCII, as half a character would be no UTF-8: it is for the reader of the message to refuse.
     return [json.dumps(each).encode() for each in value]
-
-
-async def read_lines(request: web.Request, limit: int) -> AsyncIterator[bytes]:
-    """The lines of a body as they arrive, blank ones left out. Raises `RequestError` for one that is too long."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RequestError(
-            415,
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "UNSUPPORTED_ENCODING",
-            "a stream of lines is not decompressed: send it as it is",
-            headers={"Accept-Encoding": "identity"},
-        )
-    rest = bytearray()
-    try:
-        while chunk := await request.content.readany():
-            *lines, left = chunk.split(b"\n")
-            for line in lines:
-                whole = bytes(rest) + line if rest else line
-                rest.clear()
-                if len(whole) > limit:
-                    raise too_large(limit)
-                if whole.strip():
-                    yield whole
-            rest += left
-            if len(rest) > limit:
-                raise too_large(limit)
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        request.content.feed_eof()  # else aiohttp reads on after the answer, and fails again
-        refusal = invalid("INVALID_BODY", [Violation("body", "cannot be read")])
-        refusal.headers = {"Connection": "close"}
-        raise refusal from error
-    if rest.strip():
-        yield bytes(rest)
 
 
 async def feed(lines: AsyncIterator[bytes], incoming: ClientMessages) -> None:

@@ -48,7 +48,7 @@ def url_converter(field: FieldDescriptor, bools: Mapping[str, bool] | None = Non
     if name not in SCALAR_MESSAGES:
         return None
     if name == "google.protobuf.FieldMask":
-        return _read_mask
+        return read_mask
     inner = field.message_type.fields_by_name.get("value")
     return str if inner is None else _scalar_converter(inner, bools or STRICT_BOOLS)
 
@@ -132,22 +132,30 @@ def _read_bytes(text: str) -> JsonValue:
     return base64.b64encode(data).decode()
 
 
-def _read_mask(text: str) -> JsonValue:
-    """Both spellings: the JSON form is lowerCamelCase, a path as the proto has it is turned into that."""
+def read_mask(text: str) -> str:
+    """The JSON form of a FieldMask, which is lowerCamelCase; paths as the proto spells them are turned into that.
+
+    Raises ValueError, saying what would be right, for paths that no JSON form leads back to.
+    """
     paths = text.split(",") if text else []
     mask = ",".join(_camel_case(path) for path in paths)
-    if not all(_snake_case(_camel_case(path)) == path for path in paths if "_" in path) or not mask_is_reversible(mask):
+    if not all(_snake_case(_camel_case(path)) == path for path in paths if "_" in path) or not _is_reversible(mask):
         raise ValueError(MASK_WORDS)
     return mask
 
 
 MASK_WORDS: Final = (
-    "FieldMask (paths in lowerCamelCase, separated by commas, that can be turned into snake_case and back)"
+    "FieldMask (paths separated by commas, in lowerCamelCase or snake_case, that can be turned into the other and back)"
 )
 
 
-def mask_is_reversible(mask: str) -> bool:
-    """Whether a FieldMask's JSON form means one list of paths, and that list this form."""
+def _is_reversible(mask: str) -> bool:
+    """Whether a FieldMask's JSON form means one list of paths, and that list this form.
+
+    A capital beyond ASCII, which no field's name has, becomes a small letter in the path, and none again in its JSON.
+    """
+    if not mask.isascii() and any(letter.isupper() and not letter.isascii() for letter in mask):
+        return False
     return not mask or _MASK.fullmatch(mask) is not None
 
 

@@ -20,6 +20,7 @@ from orchestration.service.controllers.retention import Retention
 from orchestration.service.disk import DiskWatch
 from orchestration.service.errors import StartError
 from orchestration.service.http import HttpServer
+from orchestration.service.keys import Keys
 from orchestration.service.logs.collector import LogCollector
 from orchestration.service.logs.store import LogStore
 from orchestration.service.openapi import openapi_config
@@ -147,10 +148,12 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
         max_unary=settings.max_concurrent_rpcs,
         default_deadline_s=settings.default_deadline_s,
         max_deadline_s=settings.max_deadline_s,
+        keys=Keys(settings.api_keys),
     )
+    _warn_of_open_ports(settings)
     shutdown = ShutdownStage()
     interceptors = build_interceptors(limits, parts.metrics, shutdown)
-    http = HttpServer(settings, openapi_config(parts.providers.names))
+    http = HttpServer(settings, openapi_config(parts.providers.names, keys=bool(settings.api_keys)))
     registrars = build_registrars(parts, managed, lambda: f"http://{http.address}")
     grpc_server = GrpcServer(registrars, interceptors, max_message_bytes=settings.max_message_bytes)
     address = parse_address(settings.grpc_listen)
@@ -166,6 +169,13 @@ async def _listen(stack: AsyncExitStack, parts: Parts, managed: ManagedNodes) ->
     _background(stack, disk.run(), "disk watch")
     _background(stack, readiness.run(), "readiness")
     return RunningApp(grpc_address, http.address)
+
+
+def _warn_of_open_ports(settings: Settings) -> None:
+    listens = (settings.grpc_listen, settings.http_listen)
+    reached = [address for address in listens if not parse_address(address).is_loopback]
+    if reached and not settings.api_keys:
+        log.warning("whoever reaches these ports may do everything: set api_keys", ports=reached)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[None, None, None], name: str) -> None:

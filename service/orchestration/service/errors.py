@@ -11,7 +11,9 @@
     ├── OutOfRangeError           OUT_OF_RANGE         a resume token that is too old
     ├── ExhaustedError            RESOURCE_EXHAUSTED   a limit of this gateway
     ├── UnavailableError          UNAVAILABLE          try again later
-    └── DeadlineError             DEADLINE_EXCEEDED
+    ├── DeadlineError             DEADLINE_EXCEEDED
+    ├── UnauthenticatedError      UNAUTHENTICATED      who calls is not known
+    └── PermissionDeniedError     PERMISSION_DENIED    who calls may not do this
 
     StartError                    the process cannot start; never reaches a caller of the API
 
@@ -104,6 +106,14 @@ class UnavailableError(OrchestrationError):
 
 class DeadlineError(OrchestrationError):
     """The time that the caller or the gateway allowed has run out."""
+
+
+class UnauthenticatedError(OrchestrationError):
+    """The call came without a key that is let in."""
+
+
+class PermissionDeniedError(OrchestrationError):
+    """The caller's role does not allow the call."""
 
 
 class StartError(Exception):

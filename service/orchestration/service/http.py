@@ -75,7 +75,7 @@ class HttpServer:
     ) -> Upstream:
         if self._settings.gateway_upstream == "channel":
             return ChannelUpstream(grpc_address)
-        return InProcessUpstream(registrars, interceptors)
+        return InProcessUpstream(registrars, interceptors, build_once=True)
 
     async def _bind(self, wanted: Address) -> None:
         assert self._runner is not None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Literal, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the call that the current task serves; empty outside of calls."""
 
 Format = Literal["auto", "console", "json"]
 
@@ -17,8 +21,8 @@ Format = Literal["auto", "console", "json"]
 def configure_logging(level: str = "info", format: Format = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
     """Send every log line of the process to one stream (standard error), from ``level`` up.
 
-    ``auto`` is ``console`` when the stream is a terminal and ``json`` when not. Lines carry what is bound in
-    `structlog.contextvars`, the request id of the call among it. Called again, it replaces what was set up before.
+    ``auto`` is ``console`` when the stream is a terminal and ``json`` when not. Lines carry the `request_id` of the
+    call that they belong to. Called again, it replaces what was set up before.
     """
     target = sys.stderr if stream is None else stream
     people = format == "console" or (format == "auto" and target.isatty())
@@ -52,9 +56,16 @@ def configure_logging(level: str = "info", format: Format = "auto", stream: Text
     logging.captureWarnings(True)
 
 
+def _add_request_id(_: object, __: str, entry: EventDict) -> EventDict:
+    given = request_id.get()
+    if given:
+        entry.setdefault("request_id", given)
+    return entry
+
+
 def _shared_processors() -> Sequence[Processor]:
     return (
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -35,11 +35,12 @@ _POLICY_KEYS: Final = (
 _V1: Final = "orchestration.v1."
 
 
-def openapi_config(providers: Sequence[str]) -> OpenApiConfig:
+def openapi_config(providers: Sequence[str], *, keys: bool = False) -> OpenApiConfig:
     """Title, version, comments and what is known of fields.
 
     Args:
         providers: Names of the providers that requests may name.
+        keys: Whether callers must show one.
     """
     comments = FileDescriptorSet.FromString(files("orchestration.v1").joinpath("descriptors.binpb").read_bytes())
     return OpenApiConfig(
@@ -47,6 +48,7 @@ def openapi_config(providers: Sequence[str]) -> OpenApiConfig:
         version=version(_DISTRIBUTION),
         description=_DESCRIPTION,
         comments=[comments],
+        authentication="required" if keys else "optional",
         idempotency_field="request_id",
         text_pattern=_NO_NUL,
         refinements={**_names(providers), **_texts()},
@@ -82,8 +84,9 @@ def _texts() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _mask(request: Any) -> str:
-    """What matches the JSON of a mask of fields that can be updated."""
-    names = [field.json_name for field in request.fields if field.name not in _NOT_UPDATED]
+    """What matches a mask of fields that can be updated, each in its JSON spelling or its own."""
+    fields = [field for field in request.fields if field.name not in _NOT_UPDATED]
+    names = dict.fromkeys(name for field in fields for name in (field.json_name, field.name))
     name = f"(?:{'|'.join(names)})"
     return f"^(?:{name}(?:,{name})*)?$"
 

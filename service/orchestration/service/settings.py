@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from orchestration.service.settings_sections import (
     SECTIONS,
+    AccessSettings,
     ControlSettings,
     ListenSettings,
     LogSettings,
@@ -37,7 +38,8 @@ PREFIX = "ORCHESTRATION_"
 OTHER_VARIABLES = frozenset(
     {
         "ORCHESTRATION_CONFIG",  # names the file
-        "ORCHESTRATION_SERVER",  # is for the command line as a client
+        "ORCHESTRATION_SERVER",  # is for the command line as a client, as is the key that it shows
+        "ORCHESTRATION_API_KEY",
         # What marks engine processes, and so whatever one of them starts.
         "ORCHESTRATION_OWNER",
         "ORCHESTRATION_INSTANCE",
@@ -47,6 +49,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 """Variables with the prefix that are no knobs."""
+
+_TABLES = {"providers": '{"name": {"key": "value"}}', "api_keys": '{"name": "role digest"}'}
+"""Knobs that are tables, and what they look like as JSON."""
 
 _Layer = dict[str, tuple[object, str]]
 """Values of one source by knob, each with where it is from."""
@@ -60,7 +65,9 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class Settings(ProviderSettings, NodeSettings, ControlSettings, LogSettings, StorageSettings, ListenSettings):
+class Settings(
+    ProviderSettings, NodeSettings, ControlSettings, LogSettings, StorageSettings, AccessSettings, ListenSettings
+):
     """The gateway's configuration. Made directly it takes only what it is given; `load_settings` reads the sources."""
 
     model_config = SettingsConfigDict(
@@ -153,13 +160,14 @@ def _environment_layer(problems: list[str]) -> _Layer:
     ours = [name for name in os.environ if name.startswith(PREFIX) and name not in OTHER_VARIABLES]
     for variable in ours:
         knob, nested, _ = variable.removeprefix(PREFIX).lower().partition("__")
-        if knob not in Settings.model_fields or (nested and knob != "providers"):
+        if knob not in Settings.model_fields or (nested and knob not in _TABLES):
             problems.append(f"{variable} (from the environment): there is no such knob{_close(knob, PREFIX)}")
     try:
         found: dict[str, object] = EnvSettingsSource(Settings)()
-    except pydantic_settings.SettingsError:
-        expected = 'expected a JSON object like {"name": {"key": "value"}}'
-        problems.append(f"providers (from {PREFIX}PROVIDERS): {expected}")
+    except pydantic_settings.SettingsError as error:
+        # Its message names the field that is no JSON, and nothing of the value.
+        knob = next((name for name in _TABLES if f'"{name}"' in str(error)), "providers")
+        problems.append(f"{knob} (from {PREFIX}{knob.upper()}): expected a JSON object like {_TABLES[knob]}")
         return {}
     return {name: (value, PREFIX + name.upper()) for name, value in found.items()}
 

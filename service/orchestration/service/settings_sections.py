@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_settings import BaseSettings, NoDecode
 
 from orchestration.service.address import parse_address
+from orchestration.service.keys import check_keys
 from orchestration.service.settings_values import DefaultText, Sensitive, mask_url_password, mask_values, split_commas
 
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
@@ -119,6 +120,17 @@ class ListenSettings(_Section):
             if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
                 raise ValueError(f'"{origin}" is not an origin: expected "*" or scheme://host[:port] without a path')
         return origins
+
+
+class AccessSettings(_Section):
+    """Access."""
+
+    api_keys: Annotated[dict[str, str], AfterValidator(check_keys), Sensitive(mask_values)] = Field(
+        default_factory=dict[str, str],
+        description="Keys of callers by name, each a role and the SHA-256 of the key, as `orchestration key` prints "
+        "them: a table [api_keys] in the file, ORCHESTRATION_API_KEYS__NAME in the environment. Without any, whoever "
+        "reaches a port may do everything. Values are never shown.",
+    )
 
 
 class StorageSettings(_Section):
@@ -268,6 +280,7 @@ class ProviderSettings(_Section):
 
 SECTIONS: tuple[type[BaseSettings], ...] = (
     ListenSettings,
+    AccessSettings,
     StorageSettings,
     LogSettings,
     ControlSettings,

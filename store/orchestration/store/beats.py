@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL_S = 0.8
 """With the time of the write, a crash loses at most the heartbeats of one second."""
 
+_LIVENESS = frozenset(LIVENESS_FIELDS)
+
 
 class Beats:
     """Nodes whose liveness on disk is behind the index."""
@@ -31,9 +33,8 @@ class Beats:
 
     def beat(self, node_id: str, **liveness: Any) -> None:
         """See ``Store.beat``."""
-        unknown = liveness.keys() - set(LIVENESS_FIELDS)
-        if unknown:
-            raise ValueError(f"not a liveness field: {', '.join(sorted(unknown))}")
+        if not liveness.keys() <= _LIVENESS:
+            raise ValueError(f"not a liveness field: {', '.join(sorted(liveness.keys() - _LIVENESS))}")
         node = self._index.get(Node, node_id)
         if node is None:
             return  # deleted in the same moment; its next heartbeat is told so

@@ -48,6 +48,10 @@ class Table(Generic[R]):
                 self._leave(fields, old_key, record.id)
             _add(self._buckets[fields].setdefault(key, []), record.id)
 
+    def put_again(self, record: R) -> None:
+        """Replace a record by one that differs in no indexed field."""
+        self.rows[record.id] = record
+
     def remove(self, id: str) -> None:  # noqa: A002 - the name that records use
         """Remove a record, if it is there."""
         old = self.rows.pop(id, None)
@@ -91,12 +95,15 @@ class Table(Generic[R]):
 
     def find(self, equals: Mapping[str, object]) -> list[R]:
         """The records that meet the conditions, ordered by id."""
-        if len(equals) == 1:  # what is asked most often by far
-            ((field, value),) = equals.items()
-            bucket = self._buckets.get((field,))
-            if bucket is not None and not isinstance(value, _COLLECTIONS):
+        bucket = self._buckets.get(tuple(equals))
+        if bucket is not None:  # what is asked most often by far: just what there is an index of
+            values = tuple(equals.values())
+            for value in values:
+                if isinstance(value, _COLLECTIONS):
+                    break
+            else:
                 rows = self.rows
-                return [rows[key] for key in bucket.get(value, ())]
+                return [rows[key] for key in bucket.get(values[0] if len(values) == 1 else values, ())]
         return self.matching(*self.narrow(equals))
 
 

@@ -1,6 +1,7 @@
 """Notices what other processes commit to the same database, and brings the index up to it.
 
-SQLite is asked in short intervals for its data version, which is a number in shared memory. PostgreSQL tells by NOTIFY;
+SQLite's log is looked at in short intervals, and when it may have grown, the database is asked for its data version,
+which is a number in shared memory. PostgreSQL tells by NOTIFY;
 it is asked all the same, more slowly, because a connection that listens can be lost unseen.
 """
 
@@ -21,6 +22,7 @@ from orchestration.store.database import DRIVER_ERRORS, Database, translate
 from orchestration.store.flush import NOTIFY_CHANNEL
 from orchestration.store.index import Index
 from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
+from orchestration.store.logwatch import LogWatch
 from orchestration.store.records import Node
 from orchestration.store.tables import nodes, store_meta
 
@@ -71,6 +73,7 @@ class Follower:
         self._unread_beats = True
         self._next_liveness = 0.0
         self._failing = False
+        self._log = None if database.files is None else LogWatch(database.files.log_path)
 
     async def run(self) -> None:
         """Follow for ever, over lost connections."""
@@ -134,6 +137,8 @@ class Follower:
         """Whether anybody, this process too, has committed since the last look."""
         if not self._database.is_sqlite:
             return True
+        if self._log is not None and self._version is not None and not self._log.may_have_changed():
+            return False
         # Asked of the driver itself, which is one step of its thread; a transaction around it would be five.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         try:

@@ -120,7 +120,7 @@ class Index:
 
     def replace_liveness(self, node: Node) -> None:
         """Show a node's newer liveness; that is no change of the feed."""
-        self.table(Node).put(node)
+        self.table(Node).put_again(node)
 
 
 def _id(record: Record) -> str:

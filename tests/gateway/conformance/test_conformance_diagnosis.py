@@ -106,7 +106,9 @@ async def test_everything_wrong_is_named(served: Running) -> None:
     [
         ({"t_mask": "a,,b"}, "t_mask"),
         ({"t_mask": "a b"}, "t_mask"),
-        ({"t_mask": "a_b"}, "t_mask"),
+        ({"t_mask": "a.bÛ"}, "t_mask"),
+        ({"t_mask": "a_1"}, "t_mask"),
+        ({"t_mask": "aB_c"}, "t_mask"),
         ({"rt_mask": ["a", "b."]}, "rt_mask[1]"),
         ({"a_self": {"mv_mask": {"k": ","}}}, 'a_self.mv_mask["k"]'),
         ({"mk_int32": {"1": "a", "01": "b"}}, 'mk_int32["01"]'),

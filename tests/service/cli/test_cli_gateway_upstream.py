@@ -235,6 +235,7 @@ async def test_limits_of_its_own() -> None:
 FLAGS: dict[str, tuple[list[str], Any]] = {
     "max_body_bytes": (["--max-body-bytes", "5"], 5),
     "body_timeout_s": (["--body-timeout", "0"], None),
+    "write_timeout_s": (["--write-timeout", "0"], None),
     "default_timeout_s": (["--default-timeout", "1.5"], 1.5),
     "max_timeout_s": (["--max-timeout", "9"], 9.0),
     "unknown_query": (["--ignore-query", "utm", "--ignore-query", "x"], frozenset({"utm", "x"})),

@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 import structlog
 
-from orchestration.service.logging import configure_logging
+from orchestration.service.logging import configure_logging, request_id
 
 
 class Terminal(io.StringIO):
@@ -30,7 +30,7 @@ def _restored() -> Iterator[None]:
     root.setLevel(level)
     logging.captureWarnings(False)
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    request_id.set("")
 
 
 def records(stream: io.StringIO) -> list[dict[str, object]]:
@@ -40,7 +40,7 @@ def records(stream: io.StringIO) -> list[dict[str, object]]:
 def test_a_stream_that_is_no_terminal_gets_json_with_utc_times_and_the_request_id() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)
-    structlog.contextvars.bind_contextvars(request_id="r-1")
+    request_id.set("r-1")
     structlog.stdlib.get_logger("gateway").info("served", code=200)
     (record,) = records(stream)
     assert datetime.fromisoformat(str(record.pop("timestamp"))).utcoffset() is not None
@@ -50,7 +50,7 @@ def test_a_stream_that_is_no_terminal_gets_json_with_utc_times_and_the_request_i
 def test_lines_of_libraries_go_the_same_way() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)
-    structlog.contextvars.bind_contextvars(request_id="r-2")
+    request_id.set("r-2")
     logging.getLogger("aiohttp.access").warning("slow %s", "call", extra={"seconds": 3})
     (record,) = records(stream)
     assert record["message"] == "slow call"

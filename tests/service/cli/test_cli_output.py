@@ -149,7 +149,8 @@ async def test_a_provider_that_failed_is_a_warning_beside_the_others(api: FakeAp
         (grpc.StatusCode.UNAVAILABLE, 5),
         (grpc.StatusCode.DEADLINE_EXCEEDED, 5),
         (grpc.StatusCode.INTERNAL, 1),
-        (grpc.StatusCode.PERMISSION_DENIED, 1),
+        (grpc.StatusCode.PERMISSION_DENIED, 6),
+        (grpc.StatusCode.UNAUTHENTICATED, 6),
     ],
 )
 async def test_a_status_is_one_line_and_an_exit_code(

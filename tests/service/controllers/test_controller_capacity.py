@@ -15,8 +15,8 @@ from orchestration.service.controllers.starting import Starter
 from orchestration.service.controllers.transitions import Transitions
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.providers.base import CapacityError, Instance, InstanceSpec, InstanceState
+from orchestration.service.providers.kubernetes import CAPABILITIES as KUBERNETES
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.providers.unconfigured import KNOWN
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.store.leases import LeaseManager
 from orchestration.store.records import Deployment, Node, Pool, Replica, ReplicaState
@@ -28,7 +28,7 @@ class Crowded(FakeProvider):
     """Has no room in the places named."""
 
     def __init__(self, *full: str) -> None:
-        super().__init__("fake", replace(KNOWN["kubernetes"], places_on_nodes=True))
+        super().__init__("fake", replace(KUBERNETES, places_on_nodes=True))
         self.full = set(full)
 
     async def create(self, spec: InstanceSpec) -> Instance:

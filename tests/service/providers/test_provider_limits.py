@@ -8,8 +8,8 @@ import pytest
 
 from orchestration.service.providers.base import Instance, InstanceSpec, InstanceState, ProviderUnavailableError
 from orchestration.service.providers.bounded import BoundedProvider, CallLimits, ProviderBusyError
+from orchestration.service.providers.kubernetes import CAPABILITIES as KUBERNETES
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.providers.unconfigured import KNOWN
 from tests.support.fake_provider import FakeProvider
 from tests.support.gateway import eventually
 
@@ -20,7 +20,7 @@ class Hanging(FakeProvider):
     """Answers once it is let."""
 
     def __init__(self) -> None:
-        super().__init__("stuck", KNOWN["kubernetes"])
+        super().__init__("stuck", KUBERNETES)
         self.answers = asyncio.Event()
         self.under_way = 0
         self.describe_hangs = True

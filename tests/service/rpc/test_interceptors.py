@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from orchestration.service.errors import ExhaustedError
 from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages
-from orchestration.service.rpc.interceptors.deadlines import EqualTimeouts
+from orchestration.service.rpc.interceptors.deadlines import EqualDeadlines
 from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.v1 import model_deployments_pb2 as pb
 from orchestration.v1 import model_deployments_pb2_grpc as pb_grpc
@@ -105,6 +105,8 @@ def test_the_order() -> None:
         "RequestIdStage",
         "TelemetryStage",
         "DeadlineStage",
+        "AuthenticationStage",
+        "AuthorisationStage",
         "ConcurrencyStage",
         "ShutdownStage",
         "IdempotencyKeyStage",
@@ -230,13 +232,14 @@ async def test_calls_are_counted_whatever_ends_them() -> None:
 
 
 def test_the_default_deadline_holds_on_another_event_loop() -> None:
-    timeouts = EqualTimeouts(0.05)
+    deadlines = EqualDeadlines(0.05)
 
     async def run_out() -> None:
-        with pytest.raises(TimeoutError):
-            async with timeouts.start():
-                await asyncio.sleep(30)
-        timeouts.start()  # is under way when the loop ends
+        deadline = deadlines.start()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asyncio.sleep(30)
+        assert isinstance(deadline.settle(cancelled.value), TimeoutError)
+        deadlines.start()  # is under way when the loop ends
 
     for _ in range(2):
         asyncio.run(run_out())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any, Final
 
 import grpc
@@ -14,15 +14,27 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestration.gateway.errors import UpstreamError
 from orchestration.gateway.upstream import Call, Metadata, Reply, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, STATUS_DETAILS, unexpected
+from orchestration.gateway.upstream.context import (
+    DEADLINE_EXCEEDED,
+    STATUS_DETAILS,
+    UNREADABLE,
+    miscounted,
+    unexpected,
+)
 from orchestration.gateway.upstream.reflection import reflect
 
 log = logging.getLogger(__name__)
 
 _LEAKED: Final = re.compile(r"(Unexpected <class '|Exception calling application: |Exception iterating responses: )")
 """How grpc's own servers begin the message of a handler that raised: what follows is the exception's text."""
+_UNREADABLE: Final = re.compile(
+    "Exception deserializing request!|Unexpected <class 'google.protobuf.message.DecodeError'>: .*'([^']*)'"
+)
+"""What grpc's own servers say of a request that they cannot read: the synchronous one, and the other with its type."""
 _LATE: Final = re.compile(r"(Stream removed \()?Deadline Exceeded\)?")
 """What grpc's client says of a deadline that has passed, with and without words of its own."""
+_TOO_LATE_TO_SEND: Final = "Internal error from Core"
+"""What grpc's client says when the call was over before its message was sent."""
 _CONNECTION: Final = re.compile(
     "failed to connect|errors resolving|DNS resolution|Socket closed|Endpoint closing|GOAWAY|Broken pipe|keepalive"
     "|(recvmsg|sendmsg):|Connection re|Stream removed|Transport closed|no known address|Ssl handshake|.*ipv[46]:",
@@ -118,6 +130,7 @@ class ChannelRpc:
         path = method_path(method)
         self._client_streaming = method.client_streaming
         self._server_streaming = method.server_streaming
+        self._request_type = method.input_type.full_name
         kinds = (
             (channel.unary_unary, channel.unary_stream),
             (channel.stream_unary, channel.stream_stream),
@@ -128,20 +141,25 @@ class ChannelRpc:
         """Call a method without streams."""
         try:
             rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
-            response: bytes = await rpc
+            response: bytes | None = await rpc
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise _ended(error, call.reply, self._request_type) from error
+        if response is None:  # grpc takes a call without an answer for a good one
+            raise miscounted()
         return response
 
     async def stream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
         """Call a method with a stream on one side or both."""
         request = requests if self._client_streaming else await anext(requests)
         rpc = self._callable(request, metadata=call.metadata, timeout=call.timeout)
+        ending = _Ending(rpc)
         try:
             if not self._server_streaming:
                 response = await rpc
                 await _tell_all(rpc, call.reply)
+                if response is None:
+                    raise miscounted()
                 yield response
                 return
             while (response := await _read(rpc)) is not grpc.aio.EOF:
@@ -150,9 +168,42 @@ class ChannelRpc:
                 yield response
             await _tell_all(rpc, call.reply)
         except grpc.aio.AioRpcError as error:
-            raise _ended(error, call.reply) from error
+            raise _ended(ending.instead_of(error), call.reply, self._request_type) from error
         finally:
             rpc.cancel()
+
+
+class _Ending:
+    """Keeps the status that the server has ended a call with.
+
+    grpc's client puts an internal error of its own in its place when a message that it was sending came too late:
+    https://github.com/grpc/grpc/issues/36066.
+    """
+
+    def __init__(self, rpc: Any) -> None:
+        self._first: grpc.aio.AioRpcError | None = None
+        rpc.add_done_callback(self._keep)
+
+    def _keep(self, rpc: Any) -> None:
+        code, details, initial, trailing = (
+            _at_once(told()) for told in (rpc.code, rpc.details, rpc.initial_metadata, rpc.trailing_metadata)
+        )
+        if code is not None and code is not grpc.StatusCode.OK:
+            self._first = grpc.aio.AioRpcError(code, initial, trailing, details)
+
+    def instead_of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The server's error where there was one before grpc's own, else the same."""
+        return self._first if self._first is not None and error.details() == _TOO_LATE_TO_SEND else error
+
+
+def _at_once(told: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives that has nothing to wait for; None from one that has."""
+    try:
+        told.send(None)
+    except StopIteration as done:
+        return done.value
+    told.close()
+    return None
 
 
 async def _read(rpc: Any) -> Any:
@@ -183,16 +234,19 @@ def _pairs(metadata: Any) -> Metadata:
     return tuple(metadata or ())
 
 
-def _ended(error: grpc.aio.AioRpcError, reply: Reply | None) -> UpstreamError:
+def _ended(error: grpc.aio.AioRpcError, reply: Reply | None, request_type: str = "") -> UpstreamError:
     """The error of a call that went wrong, its metadata written down."""
     if reply is not None:
         reply.initial = _pairs(error.initial_metadata())
         reply.trailing = _pairs(error.trailing_metadata())
-    return _failure(error)
+    return _failure(error, request_type)
 
 
-def _failure(error: grpc.aio.AioRpcError) -> UpstreamError:
+def _failure(error: grpc.aio.AioRpcError, request_type: str) -> UpstreamError:
     message = error.details() or ""
+    unread = _UNREADABLE.match(message)
+    if unread is not None and unread.group(1) in (None, request_type):  # what the gateway sends is well-formed
+        return UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], UNREADABLE)
     if error.code() is grpc.StatusCode.UNAVAILABLE and _CONNECTION.match(message):
         log.warning("the upstream cannot be reached: %s", message)
         message = "The service cannot be reached."

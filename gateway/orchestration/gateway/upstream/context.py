@@ -9,20 +9,24 @@ from typing import Any, Final, NoReturn, cast
 
 import grpc
 
+from orchestration.gateway.errors import UpstreamError
 from orchestration.gateway.upstream import Call, Metadata, Reply
 
 log = logging.getLogger(__name__)
 
 STATUS_DETAILS: Final = "grpc-status-details-bin"
+UNREADABLE: Final = "The request cannot be read by the service: is it nested too deeply?"
+"""What is said of a message that is well-formed, and deeper than the service's protobuf runtime goes."""
 DEADLINE_EXCEEDED: Final = "Deadline Exceeded"
 _UNKNOWN: Final = grpc.StatusCode.UNKNOWN.value[0]
 
 
-class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
+class InProcessContext:
     """State of one call, with the methods of `grpc.aio.ServicerContext`, which do what they do on a server."""
 
     __slots__ = (
         "_aborted",
+        "_answered",
         "_callbacks",
         "_cancelled",
         "_code",
@@ -43,6 +47,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._peer = call.peer
         self._deadline = deadline
         self._aborted: grpc.aio.AbortError | None = None
+        self._answered: tuple[Any, str, Any] | None = None
         self._code: Any = None
         self._details = ""
         self._initial: Metadata = ()
@@ -86,6 +91,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._details = details or self._details
         if trailing_metadata:
             self._trailing = _checked(cast("tuple[object, ...]", trailing_metadata))
+        self._answered = self._code, self._details, self._trailing
         raise self._aborted
 
     @property
@@ -101,19 +107,19 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
     @property
     def failed(self) -> bool:
         """Whether the status so far is another than OK."""
+        if self._aborted is not None:
+            return True
         return self._code is not None and self._code is not grpc.StatusCode.OK and self._code != 0
 
     def status(self) -> tuple[int, str, bytes | None]:
         """The status so far: the number of its code, its message, and the google.rpc.Status that goes with it."""
-        code = self._code
+        code, details, trailing = self._answer()
         number = code.value[0] if isinstance(code, grpc.StatusCode) else code
-        return number if isinstance(number, int) else _UNKNOWN, self._details, self._status_details()
+        return number if isinstance(number, int) else _UNKNOWN, details, _status_details(trailing)
 
-    def _status_details(self) -> bytes | None:
-        for key, value in self._trailing or ():
-            if key == STATUS_DETAILS:
-                return value if isinstance(value, bytes) else value.encode("latin-1")
-        return None
+    def _answer(self) -> tuple[Any, str, Any]:
+        """Code, message and trailing metadata: those of the abort, whatever was set since."""
+        return self._answered or (self._code, self._details, self._trailing)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         """End the call with a status: raises `grpc.aio.AbortError`."""
@@ -150,7 +156,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
 
     def tell(self, reply: Reply) -> None:
         """Write down the metadata sent so far."""
-        reply.initial, reply.trailing = self._initial, self._trailing
+        reply.initial, (_, _, reply.trailing) = self._initial, self._answer()
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         """Replace the trailing metadata. Raises TypeError for what is no sequence of pairs."""
@@ -158,13 +164,11 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Status of a call that returns without aborting; a number of no gRPC code is passed on as it is."""
-        if self._aborted is None:
-            self._code = code
+        self._code = code
 
     def set_details(self, details: str) -> None:
         """Message of that status."""
-        if self._aborted is None:
-            self._details = details
+        self._details = details
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Nothing to do: messages do not leave the process. Raises RuntimeError once messages may be on their way."""
@@ -237,6 +241,19 @@ def _checked(metadata: Any) -> Metadata:
         if not isinstance(key, str) or not isinstance(value, str | bytes):
             raise TypeError(f"metadata is pairs of a string and a string or bytes, not {pair!r}")
     return tuple(pairs)
+
+
+def _status_details(trailing: Any) -> bytes | None:
+    for key, value in trailing or ():
+        if key == STATUS_DETAILS:
+            return value if isinstance(value, bytes) else value.encode("latin-1")
+    return None
+
+
+def miscounted() -> UpstreamError:
+    """The error of a service that gives no answer, or a second one, where there must be one."""
+    code: int = grpc.StatusCode.INTERNAL.value[0]
+    return UpstreamError(code, unexpected(code))
 
 
 def unexpected(code: int) -> str:

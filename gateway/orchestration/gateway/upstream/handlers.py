@@ -41,7 +41,7 @@ class HandlerTable:
         for generic in self._generic:
             handler = generic.service(details)
             if handler is not None:
-                return _asynchronous(handler)
+                return handler
         return None
 
 
@@ -73,26 +73,38 @@ class Behaviour:
 
 
 class InterceptedHandler:
-    """The handler of one method within the interceptors.
+    """The handler of one method within the interceptors, which are asked for it at each call, as on a server.
 
-    Interceptors build the chain once, as most look at nothing but the method's name while they build. Where one reads
-    the caller's metadata then, the chain is built for each call.
+    Args:
+        table: Where the handlers are.
+        interceptors: Outermost first.
+        method: The method's name on the wire.
+        build_once: Ask the interceptors once, unless one of them looks at the caller's metadata.
     """
 
-    def __init__(self, table: HandlerTable, interceptors: Sequence[grpc.aio.ServerInterceptor], method: str) -> None:
+    def __init__(
+        self,
+        table: HandlerTable,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        method: str,
+        *,
+        build_once: bool = False,
+    ) -> None:
         self._table = table
         self._interceptors = tuple(interceptors)
         self._method = method
+        self._build_once = build_once or not self._interceptors
         self.fixed: Behaviour | None = None
         """The handler when it is the same for all calls."""
 
     async def prepare(self) -> bool:
-        """Build the chain. Gives False when nothing serves the method."""
+        """Build what is built once. Gives False when nothing serves the method."""
         details = _Details(self._method, ())
         if self._table.find(details) is None:
             return False
-        built = await self._build(details)
-        self.fixed = None if details.looked_at else built
+        if self._build_once:
+            built = await self._build(details)
+            self.fixed = None if details.looked_at else built
         return True
 
     async def for_call(self, metadata: Any) -> Behaviour:
@@ -104,6 +116,8 @@ class InterceptedHandler:
 
     async def _build(self, details: _Details) -> Behaviour | None:
         async def innermost(asked: grpc.HandlerCallDetails) -> Any:
+            if not isinstance(asked, _Details):  # a server takes none but those of its own class either
+                raise TypeError(f"an interceptor has passed on {type(asked).__name__} in place of the call's details")
             return self._table.find(asked)
 
         chain: Callable[[grpc.HandlerCallDetails], Awaitable[Any]] = innermost
@@ -126,11 +140,25 @@ def _behaviour(handler: Handler) -> Behaviour:
     found = _asynchronous(handler)  # an interceptor may have put a synchronous one around it
     return Behaviour(
         _method(found),
-        found.request_deserializer or bytes,
-        found.response_serializer or bytes,
+        found.request_deserializer or _as_it_is,
+        _serializer(found.response_serializer),
         bool(found.request_streaming),
         bool(found.response_streaming),
     )
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+def _serializer(given: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    def serialize(response: Any) -> bytes:
+        data: object = response if given is None else given(response)
+        if not isinstance(data, bytes):
+            raise TypeError(f"a handler's answer was serialized as {type(data).__name__} in place of bytes")
+        return data
+
+    return serialize
 
 
 def _method(handler: Handler) -> Callable[[Any, Any], Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import grpc
@@ -47,24 +47,27 @@ class Handoff:
 
 
 class IncomingMessages:
-    """What the client sends, as a handler sees it: iterated, or read by ``context.read``."""
+    """What the client sends, as a handler iterates it: one asynchronous generator, which ends for good once.
 
-    def __init__(self, messages: AsyncIterator[bytes], deserialize: Callable[[bytes], Any]) -> None:
-        self._messages = messages
-        self._deserialize = deserialize
+    Args:
+        read: Gives the next message, or `grpc.aio.EOF`.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Any]]) -> None:
+        self._read = read
+        self._iterating: AsyncGenerator[Any, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self
+        if self._iterating is None:
+            self._iterating = self._iterate()
+        return self._iterating
 
     async def __anext__(self) -> Any:
-        return self._deserialize(await anext(self._messages))
+        return await anext(aiter(self))
 
-    async def read(self) -> Any:
-        """The next message, or `grpc.aio.EOF`."""
-        try:
-            return await anext(self)
-        except StopAsyncIteration:
-            return grpc.aio.EOF
+    async def _iterate(self) -> AsyncGenerator[Any, None]:
+        while (message := await self._read()) is not grpc.aio.EOF:
+            yield message
 
 
 class BlockingMessages:

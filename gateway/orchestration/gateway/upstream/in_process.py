@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeGuard
 
 import grpc
@@ -13,10 +13,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.message import DecodeError
 
+from orchestration.gateway.clientmessages import single
 from orchestration.gateway.errors import GatewayError, RuleError, UpstreamError
 from orchestration.gateway.schema import collect_files
 from orchestration.gateway.upstream import Call, Rpc, method_path
-from orchestration.gateway.upstream.context import DEADLINE_EXCEEDED, InProcessContext, unexpected
+from orchestration.gateway.upstream.context import (
+    DEADLINE_EXCEEDED,
+    UNREADABLE,
+    InProcessContext,
+    miscounted,
+    unexpected,
+)
 from orchestration.gateway.upstream.handlers import Behaviour, HandlerTable, InterceptedHandler, Registrar
 from orchestration.gateway.upstream.handoff import Handoff, IncomingMessages
 
@@ -30,6 +37,11 @@ class InProcessUpstream:
         registrars: Each adds a service's handlers to a server; the same that the gRPC server gets.
         interceptors: Outermost first, as `grpc.aio.server` takes them.
         pool: Where the services' descriptors are; generated code puts them into the default one.
+        build_once: Ask the interceptors for each method's handler once, at the start, and no more at each call. Right
+            for those whose ``intercept_service`` does nothing but wrap the handler, the same way for every call. Where
+            one looks at the caller's metadata, all are asked at each call still.
+
+    Raises ValueError for an interceptor of another kind, as a server does.
     """
 
     def __init__(
@@ -37,10 +49,16 @@ class InProcessUpstream:
         registrars: Sequence[Registrar],
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         pool: DescriptorPool | None = None,
+        *,
+        build_once: bool = False,
     ) -> None:
+        for interceptor in interceptors:
+            if not isinstance(interceptor, grpc.aio.ServerInterceptor):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"{type(interceptor).__name__} is no grpc.aio.ServerInterceptor")  # noqa: TRY004
         self._table = HandlerTable(registrars)
         self._interceptors = tuple(interceptors)
         self._pool = Default() if pool is None else pool
+        self._build_once = build_once
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -63,8 +81,9 @@ class InProcessUpstream:
         return collect_files(files)
 
     async def bind(self, method: MethodDescriptor) -> Rpc:
-        """Run the interceptors around a method. Raises `RuleError` for one without a handler."""
-        handler = InterceptedHandler(self._table, self._interceptors, method_path(method))
+        """Find a method, with the interceptors around it. Raises `RuleError` for one without a handler."""
+        path = method_path(method)
+        handler = InterceptedHandler(self._table, self._interceptors, path, build_once=self._build_once)
         if not await handler.prepare():
             raise RuleError(f"{method.full_name}: no handler is registered")
         return InProcessRpc(handler, method)
@@ -76,6 +95,7 @@ class InProcessRpc:
     def __init__(self, handler: InterceptedHandler, method: MethodDescriptor) -> None:
         self._handler = handler
         self._name = method.full_name
+        self._gives_stream = method.server_streaming
 
     async def unary(self, request: bytes, call: Call) -> bytes:
         """Call a method without streams, in the caller's own task."""
@@ -98,10 +118,14 @@ class InProcessRpc:
         cancelled = True
         try:
             handler = self._handler.fixed or await self._handler.for_call(call.metadata)
-            response = await handler.method(_read(handler, request), context)
+            if handler.takes_stream or handler.gives_stream:
+                answer = await _serve_one(handler, request, context)
+            else:
+                response = await handler.method(_read(handler, request), context)
+                _check_status(context)
+                answer = handler.serialize(response)
             cancelled = False
-            _check_status(context)
-            return handler.serialize(response)
+            return answer
         except Exception as error:
             cancelled = False
             raise self._failure(error, context) from error
@@ -119,6 +143,9 @@ class InProcessRpc:
         responses = Handoff()
         task = asyncio.create_task(self._run(requests, call, responses), name=f"stream {self._name}")
         try:
+            if not self._gives_stream:
+                yield await _only(responses)
+                return
             async for response in responses:
                 yield response
         finally:
@@ -145,16 +172,13 @@ class InProcessRpc:
         cancelled = True
         try:
             handler = await self._handler.for_call(call.metadata)
-            messages = IncomingMessages(requests, handler.deserialize)
 
-            async def write(response: Any) -> None:
+            async def put(response: bytes) -> None:
                 if call.reply is not None:
                     context.tell(call.reply)
-                await responses.put(handler.serialize(response))
+                await responses.put(response)
 
-            context.attach(messages.read, write)
-            request = messages if handler.takes_stream else await anext(messages)
-            await _drive(handler, request, context)
+            await _serve(handler, requests, context, put)
             cancelled = False
             _check_status(context)
         except Exception as error:
@@ -181,13 +205,67 @@ class InProcessRpc:
         return UpstreamError(code, unexpected(code), details)
 
 
+class _UnreadableError(UpstreamError, DecodeError):
+    """A message of the client's that the service cannot read: a `DecodeError` to the handler, as on a server."""
+
+
 def _read(handler: Behaviour, request: bytes) -> Any:
-    """The request. Raises `UpstreamError` (INVALID_ARGUMENT) for one nested deeper than the service reads."""
+    """A message. Raises `UpstreamError` (INVALID_ARGUMENT) for one nested deeper than the service reads."""
     try:
         return handler.deserialize(request)
     except DecodeError as error:
-        text = f"the request cannot be read by the service: is it nested too deeply? ({error})"
-        raise UpstreamError(grpc.StatusCode.INVALID_ARGUMENT.value[0], text) from error
+        raise _UnreadableError(grpc.StatusCode.INVALID_ARGUMENT.value[0], UNREADABLE) from error
+
+
+async def _serve(
+    handler: Behaviour,
+    requests: AsyncIterator[bytes],
+    context: InProcessContext,
+    put: Callable[[bytes], Awaitable[None]],
+) -> None:
+    """Run a handler of any kind with what it may read, and put its answers."""
+
+    async def read() -> Any:
+        try:
+            request = await anext(requests)
+        except StopAsyncIteration:
+            return grpc.aio.EOF
+        return _read(handler, request)
+
+    async def write(response: Any) -> None:
+        await put(handler.serialize(response))
+
+    context.attach(read, write)
+    messages = IncomingMessages(context.read)
+    await _drive(handler, messages if handler.takes_stream else await anext(messages), context)
+
+
+async def _serve_one(handler: Behaviour, request: bytes, context: InProcessContext) -> bytes:
+    """Run a handler that streams where the method does not: an interceptor may have put it there."""
+    answers: list[bytes] = []
+
+    async def put(answer: bytes) -> None:
+        if answers:
+            raise miscounted()
+        answers.append(answer)
+
+    await _serve(handler, single(request), context, put)
+    _check_status(context)
+    if not answers:
+        raise miscounted()
+    return answers[0]
+
+
+async def _only(responses: AsyncIterator[bytes]) -> bytes:
+    """The one answer of a method whose server does not stream. Raises `UpstreamError` for none, and for a second."""
+    answer: bytes | None = None
+    async for response in responses:
+        if answer is not None:
+            raise miscounted()
+        answer = response
+    if answer is None:
+        raise miscounted()
+    return answer
 
 
 async def _drive(handler: Behaviour, request: Any, context: InProcessContext) -> None:

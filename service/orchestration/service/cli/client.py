@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self, TypeVar
@@ -17,6 +18,8 @@ DEPLOYMENTS = "/orchestration.v1.ModelDeploymentService/"
 
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_PAGE = 1000
+API_KEY = "ORCHESTRATION_API_KEY"
+"""The variable that holds the key to show. There is no flag: whoever sees the processes would see it."""
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -31,6 +34,8 @@ class Client:
     def __init__(self, server: str, timeout_s: float) -> None:
         self.server = server
         self._timeout_s = timeout_s
+        key = os.environ.get(API_KEY, "").strip()
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self._channel = grpc.insecure_channel(server, options=[("grpc.max_receive_message_length", _MAX_REPLY_BYTES)])
 
     def close(self) -> None:
@@ -41,7 +46,7 @@ class Client:
         """One unary call; ``method`` is ``/package.Service/Method``. Raises `CliError`."""
         rpc = self._channel.unary_unary(method, request_serializer=_serialize, response_deserializer=reply.FromString)
         try:
-            return rpc(request, timeout=timeout_s or self._timeout_s)
+            return rpc(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise api_error(error, self.server) from error
 
@@ -50,7 +55,7 @@ class Client:
     ) -> Iterator[Reply]:
         """The messages of a server stream as they come, without a deadline unless given. Raises `CliError`."""
         rpc = self._channel.unary_stream(method, request_serializer=_serialize, response_deserializer=reply.FromString)
-        call = rpc(request, timeout=timeout_s)
+        call = rpc(request, timeout=timeout_s, metadata=self._metadata)
         try:
             yield from call
         except grpc.RpcError as error:

@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """The state of things does not allow it: failed precondition, exists already, changed meanwhile."""
     UNAVAILABLE = 5
     """The server could not be reached, or did not answer in time."""
+    DENIED = 6
+    """The key is missing, wrong, or does not allow it."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

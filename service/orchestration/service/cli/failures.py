@@ -22,6 +22,8 @@ _EXIT_CODES = {
     grpc.StatusCode.FAILED_PRECONDITION: ExitCode.CONFLICT,
     grpc.StatusCode.ALREADY_EXISTS: ExitCode.CONFLICT,
     grpc.StatusCode.ABORTED: ExitCode.CONFLICT,
+    grpc.StatusCode.UNAUTHENTICATED: ExitCode.DENIED,
+    grpc.StatusCode.PERMISSION_DENIED: ExitCode.DENIED,
     grpc.StatusCode.UNAVAILABLE: ExitCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: ExitCode.UNAVAILABLE,
 }

@@ -33,6 +33,7 @@ def gateway(
     idle_timeout: options.IdleTimeout = 75.0,
     max_body_bytes: options.MaxBodyBytes = 4 * 1024 * 1024,
     body_timeout: options.BodyTimeout = 60.0,
+    write_timeout: options.WriteTimeout = 60.0,
     default_timeout: options.DefaultTimeout = 0.0,
     max_timeout: options.MaxTimeout = 0.0,
     ignore_query: options.IgnoreQuery = None,
@@ -121,6 +122,7 @@ def read_config(given: dict[str, Any]) -> GatewayConfig:
         return GatewayConfig(
             **{name: given[name] for name in same},
             body_timeout_s=given["body_timeout"] or None,
+            write_timeout_s=given["write_timeout"] or None,
             default_timeout_s=given["default_timeout"] or None,
             max_timeout_s=given["max_timeout"] or None,
             unknown_query="ignore" if "*" in ignored else frozenset(ignored) if ignored else "error",

@@ -43,7 +43,7 @@ UpstreamKeepalive = Annotated[
 ]
 HealthRoutes = Annotated[bool, Option(help="Serve /healthz and /readyz, where no method has these paths.")]
 MaxLineBytes = Annotated[int, Option(min=1024, help="Longest request line and header.")]
-IdleTimeout = Annotated[float, Option(min=1, help="Seconds that a connection may be without a request.")]
+IdleTimeout = Annotated[float, Option(min=1, help="Seconds that a connection may be without a whole request head.")]
 OpenApi = Annotated[bool, Option(help="Serve /openapi.json, and a page that shows it at /docs.")]
 ApiTitle = Annotated[str, Option(help="Title of the OpenAPI document; else the services' names.")]
 ApiVersion = Annotated[str, Option(help="Version of the API in it.")]
@@ -57,6 +57,9 @@ ServerName = Annotated[str | None, Option(help="Name that the server's certifica
 
 MaxBodyBytes = Annotated[int, Option(min=1, help="Longest request body and WebSocket frame, decompressed.")]
 BodyTimeout = Annotated[float, Option(min=0, help="Seconds that a body may take to arrive; 0: no limit.")]
+WriteTimeout = Annotated[
+    float, Option(min=0, help="Seconds that a client may take nothing of its answer; 0: no limit.")
+]
 DefaultTimeout = Annotated[float, Option(min=0, help="Deadline of calls that name none, in seconds; 0: none.")]
 MaxTimeout = Annotated[float, Option(min=0, help="Longest deadline of a call, in seconds; 0: no limit.")]
 IgnoreQuery = Annotated[list[str] | None, Option(help="Unknown query parameter that is no error; * for all.")]

@@ -12,6 +12,7 @@ from orchestration.service.cli import (
     deployments,
     gateway,
     health,
+    keys,
     logs,
     models,
     nodes,
@@ -27,7 +28,8 @@ app = typer.Typer(
     name="orchestration",
     help="A control plane for LLM inference on whatever GPUs you can get.",
     epilog="Exit codes: 0 done, 1 the server failed, 2 wrong usage or request, 3 not found, "
-    "4 the state does not allow it, 5 unreachable or too slow, 130 interrupted.",
+    "4 the state does not allow it, 5 unreachable or too slow, 6 not allowed, "
+    "130 interrupted.",
     no_args_is_help=True,
     # Plain help: loading rich for it would take longer than everything else together.
     rich_markup_mode=None,
@@ -38,6 +40,7 @@ app.callback()(version.root)
 app.command("serve")(serve.serve)
 app.command("gateway")(gateway.gateway)
 app.command("quickstart")(quickstart.quickstart)
+app.command("key")(keys.key)
 app.command("health")(health.health)
 app.command("version")(version.version)
 app.add_typer(pools.app, name="pool")

@@ -44,8 +44,9 @@ _CLI = """\
 # Command line
 
 `orchestration serve` is the gateway; the other commands are clients of its gRPC API, or of any server of it named by
-`--server` or `ORCHESTRATION_SERVER`. Results go to standard output and everything else to standard error. `-o json`
-prints ProtoJSON with the names of the protos: one document, or one line for each message of a stream.
+`--server` or `ORCHESTRATION_SERVER`. They show the key in `ORCHESTRATION_API_KEY`, if there is one. Results go to
+standard output and everything else to standard error. `-o json` prints ProtoJSON with the names of the protos: one
+document, or one line for each message of a stream.
 
 ## Exit codes
 
@@ -57,6 +58,7 @@ prints ProtoJSON with the names of the protos: one document, or one line for eac
 | 3 | not found |
 | 4 | the state of things does not allow it: failed precondition, exists already, changed meanwhile |
 | 5 | the server could not be reached, or did not answer in time |
+| 6 | the key is missing, wrong, or does not allow it |
 | 130 | interrupted by Ctrl-C |
 """
 

@@ -295,6 +295,7 @@ class Starter:
             labels=deployment.labels,
             provider_pool_id=pool.provider_pool_id,
             provider_credential_name=pool.provider_credential_name,
+            org_id=deployment.org_id,
             node=node.provider_instance_id if node is not None and not node.managed else "",
             resource_id=replica.resource_id,
             pricing_model=replica.pricing_model,

@@ -107,6 +107,8 @@ class InstanceSpec:
     labels: Mapping[str, str]
     provider_pool_id: str
     provider_credential_name: str
+    org_id: str = ""
+    """The organisation of the deployment's owner; empty: none."""
     node: str = ""
     """The node to run on, as the provider calls it; empty: the provider chooses."""
     resource_id: str = ""

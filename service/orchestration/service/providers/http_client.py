@@ -135,20 +135,29 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         secrets: Iterable[str] = (),
         limits: HttpLimits | None = None,
+        redirects: int = 0,
     ) -> None:
-        """``name`` stands in every message; ``headers`` go with every request; ``secrets`` are never told."""
+        """``name`` stands in every message; ``headers`` go with every request; ``secrets`` are never told.
+
+        ``redirects``: how many are followed; none where there are credentials, which are for one server only.
+        """
         self._name = name
         self._base = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._secrets = tuple(sorted((item for item in secrets if item), key=len, reverse=True))
         self._limits = limits or HttpLimits()
+        self._redirects = redirects
         self._circuit = Circuit(self._limits.circuit_failures, self._limits.circuit_open_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Make the session; within the event loop that will use it."""
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s)
-        self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers, trust_env=False)
+        # Callers bound how much is under way; a limit here would have calls wait behind streams that never end.
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=self._headers, trust_env=False
+        )
 
     async def close(self) -> None:
         """End every connection."""
@@ -165,6 +174,10 @@ class HttpClient:
     def url(self, path: str) -> str:
         """The path below the server's address; an absolute URL as it is."""
         return path if "://" in path else f"{self._base}/{path.lstrip('/')}"
+
+    def leave_alone(self, seconds: float, why: str) -> None:
+        """Ask nothing for so long: what the server answers is not to be used."""
+        self._circuit.pause(seconds, why)
 
     def clean(self, text: str) -> str:
         """The text without secrets."""
@@ -211,6 +224,7 @@ class HttpClient:
         """An answer that is read bit by bit; ``read_s``: the longest silence. Raises as `call`."""
         self._check_circuit()
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s, sock_read=read_s)
+        opened = False
         try:
             async with self.session.request(
                 method, self.url(path), headers=headers, timeout=timeout, allow_redirects=False
@@ -218,8 +232,12 @@ class HttpClient:
                 if not 200 <= response.status < 300:
                     raise self._refused(method, path, await self._answer(response))
                 self._circuit.succeeded()
+                opened = True
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if opened:  # the server was there: it may have sent all streams away at once
+                text = f"the answer of {self._name} to {method} {self._told(path)} broke off: {self.clean(str(error))}"
+                raise ProviderUnavailableError(text) from error
             raise self._no_answer(method, path, error, again=True) from error
 
     def _check_circuit(self) -> None:
@@ -248,7 +266,8 @@ class HttpClient:
                 params=params,
                 headers=headers,
                 timeout=timeout,
-                allow_redirects=False,  # credentials go to the server that they are for, and to no other
+                allow_redirects=self._redirects > 0,
+                max_redirects=self._redirects,
             ) as response:
                 answer = await self._answer(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

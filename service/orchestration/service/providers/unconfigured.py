@@ -26,16 +26,6 @@ KNOWN: dict[str, Capabilities] = {
         pricing_model="on_demand",
         engines=_MARKETPLACE_ENGINES,
     ),
-    "kubernetes": Capabilities(
-        kind="cluster",
-        log_streaming=True,
-        spot=False,
-        multi_gpu=True,
-        multi_node=True,
-        ephemeral=False,
-        pricing_model="fixed",
-        engines=_MARKETPLACE_ENGINES,
-    ),
 }
 """Names that the API knows whether or not their adapter is installed."""
 

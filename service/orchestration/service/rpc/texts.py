@@ -18,12 +18,12 @@ _Look = Callable[[Any], bool]
 
 def nul_violations(message: Message) -> list[Violation]:
     """A violation for every string within a message, key or value, that holds a NUL."""
-    if not _holds_nul(message):
+    if not holds_nul(message):
         return []
     return [Violation(path, _TEXT) for path in _paths(message, "")]
 
 
-def _holds_nul(message: Message) -> bool:
+def holds_nul(message: Message) -> bool:
     descriptor: Any = message.DESCRIPTOR
     plan = _plans.get(descriptor)
     if plan is None:
@@ -53,8 +53,8 @@ def _look(field: FieldDescriptor) -> _Look | None:
         return _look_at_map(name, key, value)
     if message is not None:
         if field.is_repeated:
-            return lambda parent: any(map(_holds_nul, getattr(parent, name)))
-        return lambda parent: parent.HasField(name) and _holds_nul(getattr(parent, name))
+            return lambda parent: any(map(holds_nul, getattr(parent, name)))
+        return lambda parent: parent.HasField(name) and holds_nul(getattr(parent, name))
     if field.type == field.TYPE_STRING:
         return lambda parent: any("\0" in text for text in getattr(parent, name))
     return None
@@ -64,7 +64,7 @@ def _look_at_map(name: str, key: FieldDescriptor, value: FieldDescriptor) -> _Lo
     texts = key.type == key.TYPE_STRING
     if value.message_type is not None:
         return lambda parent: any(
-            (texts and "\0" in each) or _holds_nul(inner) for each, inner in getattr(parent, name).items()
+            (texts and "\0" in each) or holds_nul(inner) for each, inner in getattr(parent, name).items()
         )
     if value.type == value.TYPE_STRING:
         return lambda parent: any(

@@ -60,8 +60,7 @@ class DeploymentChanges:
 
     async def update_deployment(self, request: pb.UpdateDeploymentRequest) -> pb.Deployment:
         """Change what is run; replicas are replaced within the update budget."""
-        mask = request.update_mask if request.HasField("update_mask") else None
-        names = fields_to_set(request, mask, _UPDATABLE)
+        names = fields_to_set(request, request.update_mask, _UPDATABLE)
         return await self._mutations.run(
             "UpdateDeployment", request, pb.Deployment, lambda tx: self._update(tx, request, names)
         )

@@ -10,14 +10,14 @@ from google.protobuf.message import Message
 from orchestration.service.errors import InvalidArgumentError, Violation
 
 
-def fields_to_set(request: Message, mask: FieldMask | None, updatable: Collection[str]) -> frozenset[str]:
-    """The names in `updatable` that the mask names, or without a mask those that the request holds.
+def fields_to_set(request: Message, mask: FieldMask, updatable: Collection[str]) -> frozenset[str]:
+    """The names in `updatable` that the mask names; those that the request holds where it names none (AIP-134).
 
     Raises `InvalidArgumentError` for a path that cannot be updated, and for a field that the request holds and the mask
     leaves out: it would be silently ignored.
     """
     held = {field.name for field, _ in request.ListFields() if field.name in updatable}
-    if mask is None:
+    if not mask.paths:
         return frozenset(held)
     paths = set(mask.paths)
     unknown = sorted(paths - set(updatable))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 from orchestration.service.errors import InvalidArgumentError, Violation
 from orchestration.service.ids import new_id
@@ -21,22 +22,18 @@ from orchestration.store.records import Node, NodeState
 from orchestration.store.store import Store
 from orchestration.v1 import compute_pools_pb2 as pb
 
-_NUMBERS = {
+_Told: TypeAlias = dict[str, Any]
+"""The fields of a heartbeat that are set."""
+_LIVE = {
     "gpu_allocated": "gpu_reported",
     "vcpu_allocated": "vcpu_allocated",
     "ram_gb_allocated": "ram_gb_allocated",
     "health_score": "health_score",
+    "sequence": "sequence",
 }
 """Fields that are kept in memory and written in batches, and the record's fields they set."""
-_DURABLE = (
-    "expose_url",
-    "gpu_type",
-    "gpu_total",
-    "vcpu_total",
-    "ram_gb_total",
-    "hostname",
-    "price_per_hour",
-    "region",
+_DURABLE = frozenset(
+    ("expose_url", "gpu_type", "gpu_total", "vcpu_total", "ram_gb_total", "hostname", "price_per_hour", "region")
 )
 """Fields that are written before the answer when they change."""
 
@@ -58,20 +55,23 @@ class HeartbeatUseCase:
         Raises `InvalidArgumentError`, `NotFoundError` (NODE_NOT_REGISTERED), `ConflictError` (STALE_INCARNATION),
         `PreconditionError` (NODE_TERMINATED).
         """
-        state = parse_state(request.state) if request.HasField("state") else None
+        told = _told(request)
+        state = parse_state(request.state) if "state" in told else None
         node = self._known(request)
-        _check_gpus(request, node.gpu_total if node else 0)
+        _check_gpus(told, node.gpu_total if node else 0)
         if node is None:
-            node = await self._register(request, state)
+            node = await self._register(request, told, state)
         else:
-            node = await self._refresh(node, request, state)
+            node = await self._refresh(node, request, told, state)
         return pb.HeartbeatResponse(status="ok", node_id=node.id, interval_seconds=self._interval_s)
 
     def _known(self, request: pb.HeartbeatRequest) -> Node | None:
-        key = {"provider": request.provider, "provider_instance_id": request.provider_instance_id}
-        return next(iter(self._store.index.find(Node, **key)), None)
+        found = self._store.index.find(
+            Node, provider=request.provider, provider_instance_id=request.provider_instance_id
+        )
+        return found[0] if found else None
 
-    async def _register(self, request: pb.HeartbeatRequest, state: NodeState | None) -> Node:
+    async def _register(self, request: pb.HeartbeatRequest, told: _Told, state: NodeState | None) -> Node:
         self._providers.get(request.provider)
         if not request.pool_id:
             raise unknown_node(request.provider, request.provider_instance_id)
@@ -87,31 +87,30 @@ class HeartbeatUseCase:
                     provider=request.provider,
                     provider_instance_id=request.provider_instance_id,
                 )
-                node = await tx.insert(_described(blank, request, state or NodeState.READY, now))
+                node = await tx.insert(_described(blank, told, state or NodeState.READY, now))
                 tx.event(kind="node", subject_id=node.id, reason="NODE_REGISTERED", message=f"joined {node.pool_id}")
                 return node
-        return await self._refresh(found[0], request, state)
+        return await self._refresh(found[0], request, told, state)
 
-    async def _refresh(self, node: Node, request: pb.HeartbeatRequest, state: NodeState | None) -> Node:
-        incarnation = request.incarnation if request.HasField("incarnation") else None
-        sequence = request.sequence if request.HasField("sequence") else None
-        refuse_stale(node, incarnation, sequence)
+    async def _refresh(self, node: Node, request: pb.HeartbeatRequest, told: _Told, state: NodeState | None) -> Node:
+        incarnation: int | None = told.get("incarnation")
+        refuse_stale(node, incarnation, told.get("sequence"))
         reborn = incarnation is not None and incarnation > node.incarnation
         if node.state is NodeState.TERMINATED and not reborn:
             raise terminated(node)
-        if request.pool_id and request.pool_id != node.pool_id:
+        if told.get("pool_id", node.pool_id) != node.pool_id:
             text = f"{request.pool_id!r} is not the pool of this node, which is {node.pool_id!r}; leave it out"
             raise InvalidArgumentError(Violation("pool_id", text))
         wanted = self._wanted_state(node, state, reborn=reborn)
         now = self._clock()
-        if reborn or wanted is not node.state or self._differs(node, request, state):
+        if reborn or wanted is not node.state or _differs(node, told, state):
             try:
-                return await self._write(node, request, wanted, state, now)
+                return await self._write(node, request, told, wanted, state, now)
             except StoreUnavailableError:
                 if not reborn:  # heard it was, and its silence must not count when the database is back
                     self._store.beat(node.id, last_heartbeat_at=now)
                 raise
-        self._store.beat(node.id, **_liveness(node, request, now))
+        self._store.beat(node.id, **_liveness(told, now))
         return node
 
     def _wanted_state(self, node: Node, state: NodeState | None, *, reborn: bool) -> NodeState:
@@ -125,57 +124,65 @@ class HeartbeatUseCase:
         )
         return NodeState(node.reported_state or NodeState.READY) if silent else node.state
 
-    def _differs(self, node: Node, request: pb.HeartbeatRequest, state: NodeState | None) -> bool:
-        if state is not None and state != node.reported_state:
-            return True
-        return any(request.HasField(name) and getattr(request, name) != getattr(node, name) for name in _DURABLE)
-
     async def _write(
-        self, node: Node, request: pb.HeartbeatRequest, wanted: NodeState, state: NodeState | None, now: float
+        self,
+        node: Node,
+        request: pb.HeartbeatRequest,
+        told: _Told,
+        wanted: NodeState,
+        state: NodeState | None,
+        now: float,
     ) -> Node:
         async with self._store.write(actor=ACTOR) as tx:
             current = await tx.get(Node, node.id)
             if current is None:
                 raise unknown_node(request.provider, request.provider_instance_id)
-            incarnation = request.incarnation if request.HasField("incarnation") else None
-            refuse_stale(current, incarnation, request.sequence if request.HasField("sequence") else None)
+            refuse_stale(current, told.get("incarnation"), told.get("sequence"))
             if current.state is NodeState.TERMINATED and request.incarnation <= current.incarnation:
                 raise terminated(current)  # since it was looked at
-            changed = await tx.update(_described(current, request, wanted, now, reported=state))
+            changed = await tx.update(_described(current, told, wanted, now, reported=state))
             if changed.state is not current.state:
                 text = f"{current.state} -> {changed.state}"
                 tx.event(kind="node", subject_id=node.id, reason=f"NODE_{changed.state}", message=text)
         return changed
 
 
-def _described(
-    node: Node, request: pb.HeartbeatRequest, state: NodeState, now: float, reported: NodeState | None = None
-) -> Node:
+def _told(request: pb.HeartbeatRequest) -> _Told:
+    return {field.name: value for field, value in request.ListFields()}
+
+
+def _differs(node: Node, told: _Told, state: NodeState | None) -> bool:
+    if state is not None and state != node.reported_state:
+        return True
+    return not _DURABLE.isdisjoint(told) and any(told[name] != getattr(node, name) for name in _DURABLE & told.keys())
+
+
+def _described(node: Node, told: _Told, state: NodeState, now: float, reported: NodeState | None = None) -> Node:
     """The node as the heartbeat tells it; what is unset stays."""
-    changes: dict[str, object] = {name: getattr(request, name) for name in _DURABLE if request.HasField(name)}
-    if request.HasField("incarnation"):
-        if request.incarnation > node.incarnation:
+    changes: dict[str, Any] = {name: told[name] for name in _DURABLE & told.keys()}
+    if "incarnation" in told:
+        if told["incarnation"] > node.incarnation:
             changes["sequence"] = 0
-        changes["incarnation"] = request.incarnation
-    told = reported or (state if not node.reported_state else NodeState(node.reported_state))
-    changes |= {"state": state, "reported_state": told} | _liveness(node, request, now)
-    return replace(node, **changes)  # type: ignore[arg-type]
+        changes["incarnation"] = told["incarnation"]
+    last = reported or (state if not node.reported_state else NodeState(node.reported_state))
+    changes |= {"state": state, "reported_state": last} | _liveness(told, now)
+    return replace(node, **changes)
 
 
-def _check_gpus(request: pb.HeartbeatRequest, total: int) -> None:
-    total = request.gpu_total if request.HasField("gpu_total") else total
-    if total and request.gpu_allocated > total:
-        text = f"{request.gpu_allocated} is more than the {total} GPUs that the node has (gpu_total)"
+def _check_gpus(told: _Told, total: int) -> None:
+    total = told.get("gpu_total", total)
+    allocated = told.get("gpu_allocated", 0)
+    if total and allocated > total:
+        text = f"{allocated} is more than the {total} GPUs that the node has (gpu_total)"
         raise InvalidArgumentError(Violation("gpu_allocated", text))
 
 
-def _liveness(node: Node, request: pb.HeartbeatRequest, now: float) -> dict[str, object]:
-    changes: dict[str, object] = {
-        field: getattr(request, name) for name, field in _NUMBERS.items() if request.HasField(name)
-    }
-    if request.HasField("sequence"):
-        changes["sequence"] = request.sequence
-    if request.telemetry:
-        changes["telemetry"] = dict(request.telemetry)
-    changes["last_heartbeat_at"] = now
+def _liveness(told: _Told, now: float) -> dict[str, Any]:
+    changes: dict[str, Any] = {"last_heartbeat_at": now}
+    for name, field in _LIVE.items():
+        if name in told:
+            changes[field] = told[name]
+    if "telemetry" in told:
+        telemetry = told["telemetry"]
+        changes["telemetry"] = {key: telemetry[key] for key in telemetry}
     return changes

@@ -26,6 +26,7 @@ from orchestration.v1 import compute_pools_pb2 as pb
 
 AGENT_STATES = tuple(state for state in NodeState if state is not NodeState.LOST)
 """States that an agent may report; that a node is lost is found by the gateway."""
+_BY_NAME = {str(state): state for state in AGENT_STATES}
 ACTOR = "agent"
 
 
@@ -159,8 +160,8 @@ def unknown_node(provider: str, instance_id: str) -> NotFoundError:
 
 def parse_state(text: str) -> NodeState:
     """The state an agent reports by name, in any case. Raises `InvalidArgumentError` naming those there are."""
-    for state in AGENT_STATES:
-        if state == text.strip().upper():
-            return state
+    state = _BY_NAME.get(text.strip().upper())
+    if state is not None:
+        return state
     known = ", ".join(AGENT_STATES)
     raise InvalidArgumentError(Violation("state", f"{text!r} is no state that an agent reports; those are {known}"))

@@ -121,8 +121,7 @@ class PoolUseCases:
 
     async def update_pool(self, request: pb.UpdatePoolRequest) -> pb.Pool:
         """Change a pool."""
-        mask = request.update_mask if request.HasField("update_mask") else None
-        names = fields_to_set(request, mask, _UPDATABLE)
+        names = fields_to_set(request, request.update_mask, _UPDATABLE)
         if "scheduling_policy_json" in names:
             check_policy(request.scheduling_policy_json)
         return await self._mutations.run("UpdatePool", request, pb.Pool, lambda tx: self._update(tx, request, names))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from prometheus_client import CollectorRegistry
 
+from orchestration.service.keys import Keys
+from orchestration.service.rpc.interceptors.access import AuthenticationStage, AuthorisationStage
 from orchestration.service.rpc.interceptors.base import Stage
 from orchestration.service.rpc.interceptors.chain import CallInterceptor
 from orchestration.service.rpc.interceptors.concurrency import ConcurrencyStage
@@ -26,6 +28,8 @@ class Limits:
     max_streams: int = 10_000
     default_deadline_s: float = 30.0
     max_deadline_s: float = 300.0
+    keys: Keys = field(default_factory=lambda: Keys({}))
+    """Of the callers that are let in; without any, everybody is."""
 
 
 def build_stages(limits: Limits, registry: CollectorRegistry, shutdown: ShutdownStage) -> Sequence[Stage]:
@@ -34,6 +38,8 @@ def build_stages(limits: Limits, registry: CollectorRegistry, shutdown: Shutdown
         RequestIdStage(),
         TelemetryStage(registry),
         DeadlineStage(limits.default_deadline_s, limits.max_deadline_s),
+        AuthenticationStage(limits.keys),
+        AuthorisationStage(limits.keys),
         ConcurrencyStage(limits.max_unary, limits.max_streams),
         shutdown,
         IdempotencyKeyStage(),

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
 
+from orchestration.service.keys import Caller
+
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Deadline:
+    """The end of a call's time: its task is cancelled then. What `asyncio.Timeout` is, without a context manager."""
+
+    __slots__ = ("_cancelling", "_expired", "_task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._expired = False
+
+    def expire(self) -> None:
+        """The time is over."""
+        self._expired = True
+        self._task.cancel()
+
+    def settle(self, error: BaseException | None) -> BaseException | None:
+        """What the call ended with: TimeoutError where it was cancelled for its time alone. Call it once."""
+        if not self._expired:
+            return error
+        alone = self._task.uncancel() <= self._cancelling
+        return TimeoutError() if alone and isinstance(error, asyncio.CancelledError) else error
 
 
 class RpcCall:
     """One call on its way through the stages."""
 
-    __slots__ = ("context", "method", "request", "scope", "started", "streaming")
+    __slots__ = ("caller", "context", "deadline", "method", "request", "scope", "started", "streaming")
 
     def __init__(self, method: str, request: Any, context: Context, *, streaming: bool) -> None:
         self.method = method
@@ -24,6 +50,10 @@ class RpcCall:
         self.streaming = streaming
         """Whether the server streams."""
         self.started = 0.0
+        self.caller: Caller | None = None
+        """Whose key it came with; None where nobody is asked for one."""
+        self.deadline: Deadline | None = None
+        """Of the handler; a stage may set it."""
         self.scope: AbstractAsyncContextManager[Any] | None = None
         """What the handler runs within; a stage may set it."""
 

@@ -14,7 +14,9 @@ from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
 from orchestration.service.rpc.interceptors.recovery import recover
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_unary_unary = grpc.unary_unary_rpc_method_handler
 _unary_stream = grpc.unary_stream_rpc_method_handler
+_stream_unary = grpc.stream_unary_rpc_method_handler
 
 log = structlog.get_logger(__name__)
 
@@ -37,42 +39,57 @@ class CallInterceptor(AsyncServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Take it that whatever answers with a stream is an asynchronous generator, also what writes by itself."""
+        """The handler with the stages around it.
 
-        async def following(asked: grpc.HandlerCallDetails) -> Handler | None:
-            handler = await continuation(asked)
-            return _yielding(handler) if handler is not None and handler.response_streaming else handler
+        Unary ones are called from here: what the library puts between costs two more coroutines a call. Of what answers
+        with a stream it makes an asynchronous generator, also of what writes by itself.
+        """
+        found = await continuation(handler_call_details)
+        if found is None:
+            return None
+        if not found.response_streaming:
+            return self._around(found, handler_call_details.method)
+
+        async def following(_: grpc.HandlerCallDetails) -> Handler:
+            return _yielding(found)
 
         base: Any = super()  # the library's own signature has no types
-        found: Handler | None = await base.intercept_service(following, handler_call_details)
-        return found
+        streaming: Handler | None = await base.intercept_service(following, handler_call_details)
+        return streaming
+
+    def _around(self, handler: Handler, name: str) -> Handler:
+        method: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def respond(request_or_iterator: Any, context: Context) -> Any:
+            return await self._unary(method, RpcCall(name, request_or_iterator, context, streaming=False))
+
+        made: Any = _stream_unary if handler.request_streaming else _unary_unary
+        wrapped: Handler = made(respond, handler.request_deserializer, handler.response_serializer)
+        return wrapped
 
     async def intercept(
         self, method: Callable[..., Any], request_or_iterator: Any, context: Context, method_name: str
     ) -> Any:
-        """Take one call through the stages."""
+        """Take one call that answers with a stream through the stages."""
         response: Any = method(request_or_iterator, context)
-        if hasattr(response, "__aiter__"):
-            return self._stream(response, RpcCall(method_name, request_or_iterator, context, streaming=True))
-        try:
-            return await self._unary(response, RpcCall(method_name, request_or_iterator, context, streaming=False))
-        finally:
-            response.close()  # a stage that refused the call leaves the handler's coroutine unstarted
+        return self._stream(response, RpcCall(method_name, request_or_iterator, context, streaming=True))
 
-    async def _unary(self, response: Awaitable[Any], call: RpcCall) -> Any:
+    async def _unary(self, method: Callable[..., Awaitable[Any]], call: RpcCall) -> Any:
         begun = 0
         try:
             for begin in self._begins:
                 begin(call)
                 begun += 1
             if call.scope is None:
-                answer = await response
+                answer = await method(call.request, call.context)
             else:
                 async with call.scope:
-                    answer = await response
+                    answer = await method(call.request, call.context)
         except BaseException as error:
-            self._end(call, begun, error)
-            await recover(error, call)
+            failure = _settled(call, error) or error
+            self._end(call, begun, failure)
+            await recover(failure, call)
+        _settled(call, None)
         self._end(call, begun, None)
         return answer
 
@@ -99,6 +116,10 @@ class CallInterceptor(AsyncServerInterceptor):
                     end(call, failure)
                 except Exception as error:  # the others end all the same, and the caller is not told of it
                     log.error("a stage of a call could not end", method=call.method, exc_info=error)
+
+
+def _settled(call: RpcCall, error: BaseException | None) -> BaseException | None:
+    return error if call.deadline is None else call.deadline.settle(error)
 
 
 def _yielding(handler: Handler) -> Handler:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-import structlog
-
 from orchestration.service.ids import new_id
+from orchestration.service.logging import request_id
 from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
 
 HEADER = "x-request-id"
@@ -26,10 +25,10 @@ class RequestIdStage(Stage):
 
     def begin(self, call: RpcCall) -> None:
         """Note the id for the call's log lines and for the caller."""
-        request_id = _requested(call.context) or new_id()
+        given = _requested(call.context) or new_id()
         # Never reset: each call sets it anew, and a stream may be closed from another context than it was opened in.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        call.context.set_trailing_metadata(((HEADER, request_id),))
+        request_id.set(given)
+        call.context.set_trailing_metadata(((HEADER, given),))
 
 
 def _requested(context: Context) -> str:

@@ -1,0 +1,196 @@
+"""The few calls to an API server that the provider makes, over the client that all providers share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
+from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
+from orchestration.service.providers.kubernetes.kubeconfig import Cluster
+from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json, listed, part
+
+_PAGE = 500
+_APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
+_MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+class RefusedError(Exception):
+    """The API server answered, and with no success."""
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class _Http(HttpClient):
+    """Speaks TLS as the kubeconfig says, and tells no token."""
+
+    def __init__(self, cluster: Cluster, limits: HttpLimits) -> None:
+        super().__init__(f"the cluster of context {cluster.context!r}", cluster.server, limits=limits)
+        self._cluster = cluster
+        self.last_token = ""
+
+    async def start(self) -> None:
+        """Make the session."""
+        # Without a limit: each log that is followed holds a connection, and must not keep calls from being made.
+        connector = aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=0)
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=False, proxy=self._cluster.proxy or None
+        )
+
+    def clean(self, text: str) -> str:
+        """The text without the token."""
+        return text.replace(self.last_token, "***") if self.last_token else text
+
+
+class KubeApi:
+    """One API server, as one user."""
+
+    def __init__(self, cluster: Cluster, limits: HttpLimits | None = None) -> None:
+        self._cluster = cluster
+        self._http = _Http(cluster, limits or HttpLimits(total_s=15.0))
+
+    async def start(self) -> None:
+        """Within the event loop that will use it."""
+        await self._http.start()
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._http.close()
+
+    async def get(self, path: str) -> Json | None:
+        """The object, None when there is none. Raises as all calls: `RefusedError`, `ProviderUnavailableError`."""
+        try:
+            answer: Json = (await self._call("GET", path)).json()
+        except RefusedError as refused:
+            if refused.status == 404:
+                return None
+            raise
+        return answer
+
+    async def find_all(self, path: str, **selectors: str) -> list[Json]:
+        """All objects that the selectors mean."""
+        found, _ = await self.snapshot(path, **selectors)
+        return found
+
+    async def snapshot(self, path: str, **selectors: str) -> tuple[list[Json], str]:
+        """The same, page by page, and the version from which a watch goes on."""
+        found: list[Json] = []
+        params = {"limit": str(_PAGE), **selectors}
+        while True:
+            page: Json = (await self._call("GET", path, params=params)).json()
+            found += listed(page, "items")
+            following: str = part(page, "metadata").get("continue", "")
+            if not following:
+                return found, str(part(page, "metadata").get("resourceVersion", ""))
+            params["continue"] = following
+
+    async def create(self, path: str, body: Json) -> Json:
+        """The object made; 409 when its name is taken, so that a second call makes no second one."""
+        answer: Json = (await self._call("POST", path, body=body, params={"fieldManager": FIELD_MANAGER})).json()
+        return answer
+
+    async def apply(self, path: str, body: Json) -> Json:
+        """The object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
+        params = {"fieldManager": FIELD_MANAGER}
+        answer: Json = (await self._call("PATCH", path, body=body, params=params, headers=_APPLY)).json()
+        return answer
+
+    async def delete(self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None) -> bool:
+        """Ask for its end; False when it is not there, or is another one by now."""
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": dict(preconditions)}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            await self._call("DELETE", path, body=body)
+        except RefusedError as refused:
+            if refused.status in {404, 409}:
+                return False
+            raise
+        return True
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, params: Mapping[str, str], read_s: float
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """An answer that is read as it comes."""
+        target = f"{path}?{urlencode(params)}"
+        try:
+            async with self._http.stream("GET", target, headers=await self._headers(), read_s=read_s) as response:
+                yield response
+        except HttpStatusError as error:
+            if error.status == 401:
+                await self._headers(renew=True)  # for the caller's next try
+            raise _refused(error) from error
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        for renew in (False, True):
+            credentials = await self._headers(renew=renew)
+            try:
+                # Every call names its object: made twice it has the effect of one.
+                return await self._http.call(
+                    method, path, body=body, params=params, headers={**credentials, **(headers or {})}, idempotent=True
+                )
+            except HttpStatusError as error:
+                if error.status != 401 or renew:
+                    raise _refused(error) from error
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _headers(self, *, renew: bool = False) -> dict[str, str]:
+        token = await self._cluster.auth.token(renew=renew)
+        self._http.last_token = token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def path(resource: str, namespace: str = "", name: str = "", sub: str = "") -> str:
+    """Path of core resources: all of them, those of a namespace, one, or a part of one.
+
+    >>> path("pods", "ns", "a", "log")
+    '/api/v1/namespaces/ns/pods/a/log'
+    """
+    parts = ["/api/v1", *(["namespaces", quote(namespace, safe="")] if namespace else []), resource, name, sub]
+    return "/".join(part for part in parts if part)
+
+
+def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
+    """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
+    hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
+    reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
+    return ProviderUnavailableError(
+        f"kubernetes cannot {what}: {refused.message}{hint}",
+        reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
+        retry_after_s=refused.retry_after_s,
+    )
+
+
+def _refused(error: HttpStatusError) -> Exception:
+    if error.status >= 500 or error.status == 408:
+        return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
+    return RefusedError(error.status, _message(error.body) or error.message, error.retry_after_s)
+
+
+def _message(body: str) -> str:
+    """The sentence in a Status object, which may be cut off."""
+    match = _MESSAGE.search(body)
+    if match is None:
+        return ""
+    text: Any = json.loads(match[1])
+    return str(text)

@@ -1,0 +1,140 @@
+"""The API servers that are talked to, and where in them an instance is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration.service.providers.kubernetes import names
+from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.names import Json
+from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.watching import PodWatch
+
+_MAX_HINTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An instance's Pod, and where it is."""
+
+    place: Place
+    api: KubeApi
+    pod: Json
+
+    @property
+    def path(self) -> str:
+        """Of the Pod."""
+        return path("pods", self.place.namespace, self.pod["metadata"]["name"])
+
+
+class Clusters:
+    """Connections to every cluster, made once."""
+
+    def __init__(self, places: Places, owner: str) -> None:
+        self._places = places
+        self._owner = owner
+        self._apis = {(place.credential, place.context): KubeApi(places.cluster(place)) for place in places.all}
+        self._watches = {place: PodWatch(self.api(place), place.namespace, owner) for place in places.all}
+        self._watching: list[asyncio.Task[None]] = []
+        self._hints: dict[str, Place] = {}
+        """By instance, where it was made or seen: there it is looked for, and nowhere else."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Every namespace of every cluster."""
+        return self._places.all
+
+    async def start(self) -> None:
+        """Within the event loop that will use them; waits for nothing."""
+        for api in self._apis.values():
+            await api.start()
+        self._watching = [asyncio.create_task(watch.run()) for watch in self._watches.values()]
+
+    async def close(self) -> None:
+        """End every connection."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        for api in self._apis.values():
+            await api.close()
+
+    def api(self, place: Place) -> KubeApi:
+        """The API server of the place."""
+        return self._apis[place.credential, place.context]
+
+    def note(self, instance: str, place: Place) -> None:
+        """Remember where it is."""
+        if len(self._hints) >= _MAX_HINTS:
+            self._hints.clear()  # nothing is lost but time
+        self._hints[instance] = place
+
+    async def find(self, instance: str) -> Found | None:
+        """The instance's Pod.
+
+        Raises `ProviderUnavailableError` when its cluster did not answer, or none has it and one did not answer.
+        """
+        hint = self._hints.get(instance)
+        if hint is not None:  # it is nowhere else, so that other clusters may be away
+            return await self.look(hint, instance)
+        answers = await asyncio.gather(*(self.look(place, instance) for place in self.places), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, Found):
+                self.note(instance, answer.place)
+                return answer
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return None
+
+    async def elsewhere(self, place: Place, instance: str) -> Found | None:
+        """The instance's Pod in another place, as far as the others answer: what a pool says may be new since."""
+        others = [other for other in self.places if other != place]
+        answers = await asyncio.gather(*(self.look(other, instance) for other in others), return_exceptions=True)
+        return next((answer for answer in answers if isinstance(answer, Found)), None)
+
+    async def look(self, place: Place, instance: str) -> Found | None:
+        """The instance's Pod in one place."""
+        api = self.api(place)
+        name = names.object_name(self._owner, instance)
+        known = self._watches[place].get(name)
+        try:
+            pod = known or await api.get(path("pods", place.namespace, name))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
+        if pod is None or not self.is_ours(pod, instance):
+            return None
+        return Found(place, api, pod)
+
+    async def delete(self, found: Found, only_if: Mapping[str, str], grace_s: int | None = None) -> bool:
+        """Ask for the end of a Pod; False when it is gone, or not as the preconditions say. Raises `ProviderError`."""
+        self._watches[found.place].touch(found.pod["metadata"]["name"])
+        try:
+            return await found.api.delete(found.path, only_if, grace_s)
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"delete a Pod in {found.place}") from refused
+
+    def is_ours(self, pod: Json, instance: str) -> bool:
+        """Whether the Pod is this installation's instance of the name."""
+        return names.is_owned(pod, self._owner) and names.notes(pod).get(names.INSTANCE) == instance
+
+    async def owned(self) -> list[Found]:
+        """Every Pod of this installation, oldest first."""
+        lists = await asyncio.gather(*(self._owned_in(place) for place in self.places))
+        # By uid: several credentials may lead to one namespace.
+        pods = {found.pod["metadata"]["uid"]: found for items in lists for found in items}
+        return sorted(pods.values(), key=_age)
+
+    async def _owned_in(self, place: Place) -> list[Found]:
+        api = self.api(place)
+        try:
+            pods = await api.find_all(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"list Pods in {place}") from refused
+        return [Found(place, api, pod) for pod in pods if names.is_owned(pod, self._owner)]
+
+
+def _age(found: Found) -> tuple[float, str]:
+    created = names.notes(found.pod).get(names.CREATED_AT, "0")
+    return float(created), found.pod["metadata"]["name"]

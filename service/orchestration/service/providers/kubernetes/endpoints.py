@@ -1,0 +1,67 @@
+"""Where an engine is reached, by the way that the operator chose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestration.service.providers.kubernetes import names
+from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.clusters import Found
+from orchestration.service.providers.kubernetes.names import Json, listed, part
+
+_MAX_KNOWN = 100_000
+
+
+class Endpoints:
+    """Tells URLs; what a Service was given is asked once."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._known: dict[str, str] = {}
+        """By uid of the Pod."""
+
+    async def of(self, found: Found) -> str:
+        """Base URL of the engine; empty while it is not known."""
+        pod = found.pod
+        port = _container_port(pod)
+        match self._mode:
+            case "service":
+                return f"http://{pod['metadata']['name']}.{found.place.namespace}.svc:{port}"
+            case "pod_ip":
+                return _url(part(pod, "status").get("podIP"), port)
+            case _:
+                return await self._by_service(found, port)
+
+    async def _by_service(self, found: Found, port: int) -> str:
+        pod = found.pod
+        uid = pod["metadata"]["uid"]
+        if uid in self._known:
+            return self._known[uid]
+        try:
+            service = await found.api.get(path("services", found.place.namespace, pod["metadata"]["name"]))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at a Service in {found.place}") from refused
+        url = self._given(service or {}, pod, port)
+        if url:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[uid] = url
+        return url
+
+    def _given(self, service: Json, pod: Json, port: int) -> str:
+        if self._mode == "node_port":
+            ports: list[Json] = listed(part(service, "spec"), "ports")
+            return _url(part(pod, "status").get("hostIP"), ports[0].get("nodePort")) if ports else ""
+        ingress: list[Json] = listed(part(service, "status", "loadBalancer"), "ingress")
+        return _url(ingress[0].get("hostname") or ingress[0].get("ip"), port) if ingress else ""
+
+
+def _container_port(pod: Json) -> int:
+    containers: list[Json] = pod["spec"]["containers"]  # a mesh may have put in some of its own
+    return next(int(one["ports"][0]["containerPort"]) for one in containers if one["name"] == names.CONTAINER)
+
+
+def _url(host: Any, port: Any) -> str:
+    if not host or not port:
+        return ""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

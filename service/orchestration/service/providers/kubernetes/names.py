@@ -1,0 +1,68 @@
+"""What objects in a cluster are called, how they tell whose they are, and how parts of them are found."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+"""An object of the Kubernetes API."""
+
+PREFIX = "orchestration-gateway"
+FIELD_MANAGER = "orchestration-gateway"
+OWNER = f"{PREFIX}/owner"
+INSTANCE = f"{PREFIX}/instance"
+DEPLOYMENT_ID = f"{PREFIX}/deployment-id"
+REPLICA_ID = f"{PREFIX}/replica-id"
+PRICE = f"{PREFIX}/price-per-hour"
+CREATED_AT = f"{PREFIX}/created-at"
+DEPLOYMENT_LABELS = f"{PREFIX}/labels"
+CONTAINER = "engine"
+"""Name of the one container of a replica's Pod."""
+_MAX_SLUG = 40
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def object_name(owner: str, instance: str) -> str:
+    """Name of an instance's Pod, Service and Secret: a DNS label, the same at every call, no other instance's.
+
+    >>> object_name("o", "r-1") == object_name("o", "r-1") != object_name("o", "r-2")
+    True
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", instance.lower())[:_MAX_SLUG].strip("-")
+    digest = hashlib.blake2s(f"{owner}\0{instance}".encode(), digest_size=8).hexdigest()
+    return f"og-{slug}-{digest}" if slug else f"og-{digest}"
+
+
+def label_value(text: str) -> str:
+    """The text where it can be a label's value, else what stands for it."""
+    return text if _LABEL_VALUE.fullmatch(text) else hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
+
+
+def part(item: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The object below these keys; empty where one is absent or null."""
+    for key in keys:
+        item = item.get(key) or {}
+    return item
+
+
+def listed(item: Mapping[str, Any], key: str) -> list[Any]:
+    """The list at a key; empty where it is absent or null."""
+    return item.get(key) or []
+
+
+def owner_selector(owner: str) -> str:
+    """Selects every object of the installation."""
+    return f"{OWNER}={label_value(owner)}"
+
+
+def notes(item: Mapping[str, Any]) -> Mapping[str, str]:
+    """The object's annotations."""
+    return part(item, "metadata", "annotations")
+
+
+def is_owned(item: Mapping[str, Any], owner: str) -> bool:
+    """Whether the installation made the object; its labels alone may stand for another tag."""
+    return notes(item).get(OWNER) == owner

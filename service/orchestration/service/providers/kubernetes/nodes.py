@@ -1,0 +1,188 @@
+"""Nodes of a cluster: which take replicas, and what they have left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration.service.providers.base import Resource
+from orchestration.service.providers.kubernetes.names import Json, listed, part
+from orchestration.service.providers.kubernetes.quantities import quantity
+from orchestration.service.providers.kubernetes.settings import KubernetesSettings
+
+REGION_LABEL = "topology.kubernetes.io/region"
+CPU = "cpu"
+UNKNOWN_TYPE = "gpu"
+"""In ids of offers, for GPUs whose node does not tell what they are."""
+_GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
+_AS_MANY_AS_COME = 1000
+"""Available where an autoscaler brings nodes: how many, it does not tell."""
+_ENDED = {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What counts of one node."""
+
+    name: str
+    ready: bool
+    takes: bool
+    """Neither cordoned nor tainted against replicas, and meant by the node selector."""
+    gpu_type: str
+    gpus: int
+    gpu_memory_gb: float
+    cpus: float
+    ram_gb: float
+    pods: int
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferId:
+    """What an offer's id says."""
+
+    place: str
+    gpu_type: str
+    """As the nodes' label has it; empty: no GPU, or one of no known type."""
+    gpus: int
+    region: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place}#{self.gpu_type or UNKNOWN_TYPE}x{self.gpus}#{self.region}"
+            if self.gpus
+            else (f"{self.place}#{CPU}#{self.region}")
+        )
+
+
+def parse_offer(text: str) -> OfferId | None:
+    """The offer of an id, None when it is none of ours.
+
+    >>> str(parse_offer("here/ns#NVIDIA-L4x2#eu")), parse_offer("here/ns#cpu#").gpus
+    ('here/ns#NVIDIA-L4x2#eu', 0)
+    """
+    parts = text.rsplit("#", 2)
+    if len(parts) != 3:
+        return None
+    place, kind, region = parts
+    if kind == CPU:
+        return OfferId(place, "", 0, region)
+    gpu_type, _, count = kind.rpartition("x")
+    if not gpu_type or not count.isdigit():
+        return None
+    return OfferId(place, "" if gpu_type == UNKNOWN_TYPE else gpu_type, int(count), region)
+
+
+def to_node(item: Json, settings: KubernetesSettings) -> Node:
+    """The node of an object of the API."""
+    spec, labels, has = part(item, "spec"), part(item, "metadata", "labels"), part(item, "status", "allocatable")
+    conditions: list[Json] = listed(part(item, "status"), "conditions")
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    taints: list[Json] = listed(spec, "taints")
+    hard = [taint for taint in taints if taint.get("effect") != "PreferNoSchedule"]
+    tolerated = all(any(item.tolerates(taint) for item in settings.tolerations) for taint in hard)
+    selected = all(labels.get(key) == value for key, value in settings.node_selector.items())
+    return Node(
+        name=item["metadata"]["name"],
+        ready=ready,
+        takes=ready and tolerated and selected and not spec.get("unschedulable"),
+        gpu_type=labels.get(settings.gpu_type_label, ""),
+        gpus=int(quantity(has.get(settings.gpu_resource, "0"))),
+        gpu_memory_gb=float(labels.get(_GPU_MEMORY_LABEL) or 0) / 1024,
+        cpus=quantity(has.get("cpu", "0")),
+        ram_gb=quantity(has.get("memory", "0")) / 2**30,
+        pods=int(quantity(has.get("pods", "0"))),
+        region=labels.get(REGION_LABEL, ""),
+    )
+
+
+def requested(pod: Json, resource: str) -> float:
+    """How much of it the Pod's containers hold."""
+    held = 0.0
+    containers: list[Json] = listed(pod["spec"], "containers")
+    for one in containers:
+        asked = part(one, "resources", "requests") or part(one, "resources", "limits")
+        held += quantity(asked.get(resource, "0"))
+    return held
+
+
+def used(pods: Iterable[Json], resource: str) -> Mapping[str, float]:
+    """By node, how much of the resource Pods hold that have not ended."""
+    held: dict[str, float] = defaultdict(float)
+    for pod in pods:
+        if part(pod, "status").get("phase") not in _ENDED:
+            held[pod["spec"].get("nodeName") or ""] += requested(pod, resource)
+    return held
+
+
+def resources(
+    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Json], settings: KubernetesSettings
+) -> list[Resource]:
+    """What replicas can have here: for each type of GPU and region, one offer for each number of them.
+
+    An offer is what one replica takes, and not a node, so that several share one. Offers of the same GPUs overlap.
+    """
+    open_nodes = [node for node in nodes if node.takes]
+    offers = _gpu_offers(provider, place, open_nodes, used(pods, settings.gpu_resource), settings)
+    return [*offers, *_cpu_offers(provider, place, open_nodes, pods, settings)]
+
+
+def _gpu_offers(
+    provider: str, place: str, nodes: Sequence[Node], held: Mapping[str, float], settings: KubernetesSettings
+) -> list[Resource]:
+    groups: dict[tuple[str, str], list[Node]] = defaultdict(list)
+    for node in nodes:
+        if node.gpus:
+            groups[node.gpu_type, node.region].append(node)
+    for kind in settings.autoscaled:
+        if not any(gpu_type == kind for gpu_type, _ in groups):
+            groups[kind, ""] = []
+    found: list[Resource] = []
+    for (kind, region), members in sorted(groups.items()):
+        most = max([node.gpus for node in members] + [settings.autoscaled.get(kind, 0)])
+        for count in range(1, most + 1):
+            free = sum(int((node.gpus - held.get(node.name, 0.0)) // count) for node in members)
+            largest = max(members, key=lambda node: node.gpu_memory_gb, default=None)
+            found.append(
+                Resource(
+                    provider=provider,
+                    provider_resource_id=str(OfferId(place, kind, count, region)),
+                    gpu_type=kind,
+                    gpu_count=count,
+                    gpu_memory_gb=round(largest.gpu_memory_gb, 1) if largest else 0.0,
+                    region=region,
+                    price_per_hour=settings.gpu_price(kind) * count,
+                    available_count=_AS_MANY_AS_COME if settings.autoscaling else max(0, free),
+                    metadata={"slug": place, "nodes": str(len(members))},
+                )
+            )
+    return found
+
+
+def _cpu_offers(
+    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Json], settings: KubernetesSettings
+) -> list[Resource]:
+    each, held, count = quantity(settings.cpu), used(pods, "cpu"), defaultdict[str, int](int)
+    for pod in pods:
+        count[pod["spec"].get("nodeName") or ""] += 1
+    found: list[Resource] = []
+    for region in sorted({node.region for node in nodes}):
+        members = [node for node in nodes if node.region == region]
+        free = sum(
+            max(0, min(int((node.cpus - held.get(node.name, 0.0)) // each), node.pods - count[node.name]))
+            for node in members
+        )
+        found.append(
+            Resource(
+                provider=provider,
+                provider_resource_id=str(OfferId(place, "", 0, region)),
+                vcpu=max(1, int(each)),
+                ram_gb=round(quantity(settings.memory) / 2**30, 1) if settings.memory else 0.0,
+                region=region,
+                price_per_hour=settings.price_per_hour,
+                available_count=_AS_MANY_AS_COME if settings.autoscaling else free,
+                metadata={"slug": place, "nodes": str(len(members))},
+            )
+        )
+    return found

@@ -1,0 +1,159 @@
+"""The ``kubernetes`` provider: replicas as Pods of one or more clusters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import structlog
+
+from orchestration.service.providers.base import (
+    Capabilities,
+    Instance,
+    InstanceSpec,
+    LogRecord,
+    Provider,
+    ProviderContext,
+    ProviderError,
+    Resource,
+)
+from orchestration.service.providers.kubernetes import nodes
+from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.clusters import Clusters, Found
+from orchestration.service.providers.kubernetes.creation import Creator
+from orchestration.service.providers.kubernetes.endpoints import Endpoints
+from orchestration.service.providers.kubernetes.logs import read_log
+from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.settings import KubernetesSettings, parse
+from orchestration.service.providers.kubernetes.states import seconds, to_instance
+from orchestration.service.providers.unconfigured import UnconfiguredProvider
+
+log = structlog.get_logger(__name__)
+
+CAPABILITIES = Capabilities(
+    kind="cluster",
+    log_streaming=True,
+    spot=False,
+    multi_gpu=True,
+    multi_node=False,
+    ephemeral=False,
+    pricing_model="fixed",
+    engines=("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm"),
+)
+_LIVE = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def create(context: ProviderContext) -> Provider:
+    """The entry point. Raises ValueError naming a setting, or what is wrong in a kubeconfig."""
+    settings = parse(context.settings)
+    if settings is None:
+        reason = (
+            f"provider {context.name} is not configured on this gateway: set kubeconfig to a file, or in_cluster to "
+            "true, in [providers.kubernetes] (docs/providers/kubernetes.md)"
+        )
+        return UnconfiguredProvider(context.name, CAPABILITIES, reason)
+    return KubernetesProvider(context, settings)
+
+
+class KubernetesProvider:
+    """Runs each replica as a Pod that is never restarted in place, so that attempts are the controllers' alone."""
+
+    def __init__(self, context: ProviderContext, settings: KubernetesSettings) -> None:
+        """Raises ValueError saying what is wrong in a kubeconfig."""
+        self._context = context
+        self._settings = settings
+        places = Places(settings.accesses)
+        self._clusters = Clusters(places, context.owner)
+        self._creator = Creator(places, self._clusters, settings, context.clock)
+        self._endpoints = Endpoints(settings.endpoint)
+
+    @property
+    def name(self) -> str:
+        return self._context.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    async def start(self) -> None:
+        """Asks nothing: a cluster that is away must not keep the gateway from the others."""
+        await self._clusters.start()
+        places = ", ".join(str(place) for place in self._clusters.places)
+        log.info("kubernetes provider started", provider=self.name, places=places)
+
+    async def close(self) -> None:
+        await self._clusters.close()
+
+    async def list_resources(self) -> Sequence[Resource]:
+        by_cluster: dict[tuple[str, str], list[Place]] = {}
+        for place in self._clusters.places:
+            by_cluster.setdefault((place.credential, place.context), []).append(place)
+        answers = await asyncio.gather(
+            *(self._offers(places) for places in by_cluster.values()), return_exceptions=True
+        )
+        found = [item for answer in answers if not isinstance(answer, BaseException) for item in answer]
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, ProviderError) or len(failures) == len(answers):
+                raise failure
+            log.warning("a cluster does not tell what it has", provider=self.name, error=failure.message)
+        # The same namespace may be reached with several credentials, and offers are told apart by namespace.
+        return list({item.provider_resource_id: item for item in found}.values())
+
+    async def create(self, spec: InstanceSpec) -> Instance:
+        return await self._instance(await self._creator.create(spec))
+
+    async def describe(self, name: str) -> Instance | None:
+        found = await self._clusters.find(name)
+        return None if found is None else await self._instance(found)
+
+    async def list_owned(self) -> Sequence[Instance]:
+        found = await self._clusters.owned()
+        return await asyncio.gather(*(self._instance(item) for item in found))
+
+    async def delete(self, name: str) -> None:
+        found = await self._clusters.find(name)
+        if found is None:
+            return
+        grace_s = 0 if await self._is_stuck(found) else None
+        await self._clusters.delete(found, {"uid": found.pod["metadata"]["uid"]}, grace_s)
+
+    def logs(self, name: str, *, after: str = "", follow: bool = False) -> AsyncIterator[LogRecord]:
+        return read_log(partial(self._clusters.find, name), after=after, follow=follow)
+
+    async def _instance(self, found: Found) -> Instance:
+        now, limit_s = self._context.clock(), self._settings.start_timeout_s
+        return to_instance(found.pod, str(found.place), await self._endpoints.of(found), now, limit_s)
+
+    async def _is_stuck(self, found: Found) -> bool:
+        """Whether the Pod should have ended, and its node is not there to say that it has.
+
+        Such a Pod would stay for ever, and its replica with it. Nobody reaches the engine on a node that is lost.
+        """
+        asked_at = seconds(found.pod["metadata"].get("deletionTimestamp"))  # with the grace in it
+        if not asked_at or self._context.clock() - asked_at < self._settings.lost_node_s:
+            return False
+        name = found.pod["spec"].get("nodeName")
+        try:
+            node = await found.api.get(path("nodes", name=name)) if name else None
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at node {name!r}") from refused
+        if node is not None and nodes.to_node(node, self._settings).ready:
+            return False
+        log.warning("its node is lost; the Pod is deleted by force", pod=found.path, node=name)
+        return True
+
+    async def _offers(self, places: Sequence[Place]) -> list[Resource]:
+        """What one cluster has, in each of its namespaces."""
+        api = self._clusters.api(places[0])
+        try:
+            members = [nodes.to_node(item, self._settings) for item in await api.find_all(path("nodes"))]
+            seen = [""] if self._settings.count_all_pods else [place.namespace for place in places]
+            lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
+            pods = [pod for items in lists for pod in items]
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
+        return [
+            offer for place in places for offer in nodes.resources(self.name, str(place), members, pods, self._settings)
+        ]

@@ -1,0 +1,38 @@
+"""Kubernetes' way to write amounts: ``500m`` CPUs, ``16Gi`` bytes."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+    "E": 1e18,
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+    "Pi": 2.0**50,
+    "Ei": 2.0**60,
+}
+_FORM = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)")
+
+
+def quantity(text: str) -> float:
+    """The amount in units or bytes. Raises ValueError.
+
+    >>> quantity("500m"), quantity("2Ki"), quantity("1e3")
+    (0.5, 2048.0, 1000.0)
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no quantity")
+    digits, exponent, unit = match.groups()
+    return float(digits + (exponent or "")) * _UNITS[unit or ""]

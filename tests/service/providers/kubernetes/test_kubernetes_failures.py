@@ -1,0 +1,180 @@
+"""What goes wrong between the provider and a cluster, and what is made of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.service.providers.base import (
+    CapacityError,
+    InstanceConflictError,
+    InstanceRejectedError,
+    InstanceState,
+    ProviderError,
+    ProviderUnavailableError,
+)
+from orchestration.service.providers.kubernetes.names import object_name
+from tests.support.kubernetes.harness import NAMESPACE, KubernetesHarness, kubernetes_harness
+from tests.support.kubernetes.server import TOKEN, Fault, refuse
+from tests.support.provider_processes import gone, until_async
+
+
+async def test_a_lost_answer_to_a_creation_makes_no_second_pod(harness: KubernetesHarness) -> None:
+    harness.kube.after.append(lambda request: request.method == "POST")
+    created = await harness.provider.create(harness.serving("one"))
+    assert not harness.kube.after, "the answer was not lost"
+    assert harness.kube.calls["create", "pods"] == 2
+    assert created.deployment_id
+    assert harness.running("one") == 1
+
+
+async def test_a_creation_that_broke_off_is_found_completed_and_deleted(harness: KubernetesHarness) -> None:
+    for name in ("half", "half-deleted"):
+        harness.kube.faults.append(refuse("PATCH", "secrets", 500, "InternalError", "etcd has no leader"))
+        with pytest.raises(ProviderUnavailableError, match="etcd has no leader"):
+            await harness.provider.create(harness.serving(name))
+    assert [item.name for item in await harness.provider.list_owned()] == ["half", "half-deleted"]
+    await harness.provider.create(harness.serving("half"))
+
+    async def runs() -> bool:
+        found = await harness.provider.describe("half")
+        return found is not None and found.state is InstanceState.RUNNING
+
+    await until_async(runs, 30)
+    await harness.provider.delete("half-deleted")
+    await gone(harness.provider, "half-deleted")
+
+
+async def test_a_cluster_that_is_away_is_never_taken_for_an_instance_that_is_gone(harness: KubernetesHarness) -> None:
+    provider = harness.provider
+    await provider.create(harness.serving("one"))
+    await harness.kube.stop()
+    for call in (provider.describe("one"), provider.describe("two"), provider.list_owned(), provider.delete("one")):
+        with pytest.raises(ProviderUnavailableError):
+            await call
+    with pytest.raises(ProviderUnavailableError):
+        await provider.create(harness.serving("two"))
+    with pytest.raises(ProviderUnavailableError):
+        await provider.list_resources()
+    with pytest.raises(ProviderUnavailableError):
+        _ = [record async for record in provider.logs("one", follow=True)]
+    await harness.kube.start()
+
+    async def answers() -> bool:
+        try:
+            return await provider.describe("one") is not None
+        except ProviderUnavailableError:
+            return False
+
+    await until_async(answers, 30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason", "words"),
+    [
+        (refuse("POST", "pods", 403, "Forbidden", "exceeded quota: gpus"), CapacityError, "QUOTA_EXCEEDED", "exceeded"),
+        (refuse("POST", "pods", 403, "Forbidden", "no"), ProviderUnavailableError, "FORBIDDEN", "see the role"),
+        (refuse("POST", "pods", 422, "Invalid", "bad cpu"), InstanceRejectedError, "REJECTED_BY_CLUSTER", "bad cpu"),
+        (refuse("PATCH", "secrets", 409, "Conflict", "kubectl"), InstanceConflictError, "OBJECT_MANAGED_", "kubectl"),
+        (refuse("POST", "pods", 429, "Busy", "later", **{"Retry-After": "60"}), ProviderUnavailableError, "RATE_", ""),
+        (refuse("POST", "pods", 500, "InternalError", TOKEN), ProviderUnavailableError, "PROVIDER_UNAVAILABLE", ""),
+    ],
+)
+async def test_a_refusal_tells_what_kind_it_is(
+    harness: KubernetesHarness, fault: Fault, kind: type[ProviderError], reason: str, words: str
+) -> None:
+    harness.kube.faults.append(fault)
+    with pytest.raises(ProviderError) as caught:
+        await harness.provider.create(harness.serving("one"))
+    assert type(caught.value) is kind
+    assert caught.value.reason.startswith(reason)
+    assert words in caught.value.message
+    assert TOKEN not in caught.value.message
+
+
+async def test_a_busy_server_is_asked_when_it_said(harness: KubernetesHarness) -> None:
+    harness.kube.faults.append(refuse("GET", "nodes", 429, "Busy", "later", **{"Retry-After": "60"}))
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.list_resources()
+    assert caught.value.retry_after_s == 60.0
+
+
+async def test_a_namespace_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with kubernetes_harness(tmp_path, {"namespaces": "elsewhere"}) as harness:
+        with pytest.raises(InstanceRejectedError, match='here/elsewhere: namespaces "elsewhere" not found'):
+            await harness.provider.create(harness.serving("one"))
+
+
+async def test_a_strangers_pod_is_left_alone(harness: KubernetesHarness) -> None:
+    name = object_name(harness.owner, "one")
+    body: dict[str, Any] = {"metadata": {"name": name}, "spec": {"containers": []}}
+    harness.kube.objects.create("pods", NAMESPACE, body, "kubectl")
+    with pytest.raises(InstanceConflictError) as caught:
+        await harness.provider.create(harness.serving("one"))
+    assert caught.value.reason == "NAME_TAKEN"
+    assert await harness.provider.describe("one") is None
+    await harness.provider.delete("one")
+    assert "deletionTimestamp" not in harness.kube.objects.get("pods", NAMESPACE, name)["metadata"]
+
+
+async def test_a_pod_that_no_node_takes_is_taken_back(harness: KubernetesHarness) -> None:
+    with pytest.raises(CapacityError, match=r"Insufficient nvidia\.com/gpu"):
+        await harness.provider.create(harness.spec("big", gpu_count=5))
+    assert harness.kube.pod("big") is None
+    assert list(await harness.provider.list_owned()) == []
+
+
+async def test_where_nodes_come_a_pod_waits_and_is_given_up_in_the_end(tmp_path: Path) -> None:
+    late = [0.0]
+    settings = {"autoscaling": "true", "start_timeout_s": "300"}
+    async with kubernetes_harness(tmp_path, settings, lambda: time.time() + late[0]) as harness:
+        await harness.provider.create(harness.spec("big", gpu_count=5))
+
+        async def told() -> bool:
+            found = await harness.provider.describe("big")
+            return found is not None and found.reason == "UNSCHEDULABLE"
+
+        await until_async(told, 30)
+        found = await harness.provider.describe("big")
+        assert found is not None
+        assert found.state is InstanceState.PENDING
+        assert "Insufficient nvidia.com/gpu" in found.message
+        late[0] = 400.0
+        found = await harness.provider.describe("big")
+        assert found is not None
+        assert (found.state, found.reason) == (InstanceState.FAILED, "UNSCHEDULABLE")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "words"),
+    [
+        ({"image": ""}, "IMAGE_REQUIRED", "configuration.image"),
+        ({"env": {"PORT": "1"}}, "RESERVED_VARIABLE", "PORT"),
+        ({"provider_credential_name": "theirs"}, "UNKNOWN_CREDENTIAL", "'theirs'"),
+        ({"provider_pool_id": "here/other"}, "UNKNOWN_PROVIDER_POOL", "here/llm"),
+    ],
+)
+async def test_what_can_never_run_is_refused(
+    harness: KubernetesHarness, changes: dict[str, Any], reason: str, words: str
+) -> None:
+    with pytest.raises(InstanceRejectedError, match=words) as caught:
+        await harness.provider.create(harness.spec("one", **changes))
+    assert caught.value.reason == reason
+    assert not list(harness.kube.objects.find("pods"))
+
+
+async def test_a_command_that_is_not_in_the_image_is_told(harness: KubernetesHarness) -> None:
+    await harness.provider.create(harness.spec("one", ("no-such-engine", "--x")))
+
+    async def failed() -> bool:
+        found = await harness.provider.describe("one")
+        return found is not None and found.state is InstanceState.FAILED
+
+    await until_async(failed, 30)
+    found = await harness.provider.describe("one")
+    assert found is not None
+    assert found.reason == "ENGINE_NOT_STARTED"
+    assert "no-such-engine" in found.message

@@ -1,0 +1,251 @@
+"""An API server for tests: the calls that the provider makes, with authentication, roles, paging, logs and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from tests.support.kubernetes.kubelet import GPU, Kubelet, written
+from tests.support.kubernetes.objects import KINDS, Json, Objects, StatusError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.Request], web.StreamResponse | None]
+Grant = tuple[str, str]
+"""Verb and resource, such as ``get`` and ``pods/log``."""
+
+TOKEN = "token-of-the-test"
+_POLL_S = 0.01
+
+
+class FakeKube:
+    """One cluster."""
+
+    def __init__(self, *namespaces: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.objects = Objects(*namespaces)
+        self.kubelet = Kubelet(self.objects)
+        self.calls: Counter[Grant] = Counter()
+        """What was asked for and allowed."""
+        self.granted: set[Grant] | None = None
+        """What the caller may do; None: everything."""
+        self.page = 500
+        """Most objects in an answer to a list."""
+        self.faults: list[Fault] = []
+        """The first that gives an answer takes the place of the server's; each is used up by its answer."""
+        self.after: list[Callable[[web.Request], bool]] = []
+        """The first that says so has the answer lost: what was asked for was done. Used up by it."""
+        self.watching = 0
+        """Watches that are open."""
+        self.cut_watches = False
+        """Every watch ends at once."""
+        self.serving = True
+        self.url = ""
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def start(self) -> None:
+        """Serve; at the same address as before when it is started again."""
+        app = web.Application(middlewares=[self._around])
+        for prefix in ("/api/v1/namespaces/{namespace}/{resource}", "/api/v1/{resource:pods|nodes}"):
+            app.router.add_get(prefix, self._list)
+            app.router.add_get(prefix + "/{name}", self._get)
+            app.router.add_post(prefix, self._create)
+            app.router.add_patch(prefix + "/{name}", self._apply)
+            app.router.add_delete(prefix + "/{name}", self._delete)
+        app.router.add_get("/api/v1/namespaces/{namespace}/{resource}/{name}/{sub:log}", self._log)
+        self.serving = True
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
+        await site.start()
+        host, self._port = self._runner.addresses[0][:2]
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{self._port}"
+
+    async def stop(self) -> None:
+        """The API server is away; what runs goes on."""
+        self.serving = False
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def close(self) -> None:
+        """All of it."""
+        await self.stop()
+        await self.kubelet.close()
+
+    def add_node(self, name: str, gpus: int = 0, gpu_type: str = "", **fields: Any) -> Json:
+        """A node that is ready."""
+        labels = {"nvidia.com/gpu.product": gpu_type, "nvidia.com/gpu.memory": "81920"} if gpu_type else {}
+        body: Json = {
+            "metadata": {"name": name, "labels": {**labels, **fields.pop("labels", {})}},
+            "spec": fields.pop("spec", {}),
+            "status": {
+                "allocatable": {"cpu": "32", "memory": "256Gi", "pods": "110", GPU: str(gpus)},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+        return self.objects.create("nodes", "", body, "kubelet")
+
+    def pod(self, instance: str) -> Json | None:
+        """The Pod of the instance, found without the provider's help."""
+        for pod in self.objects.find("pods"):
+            if pod["metadata"].get("annotations", {}).get("orchestration-gateway/instance") == instance:
+                return pod
+        return None
+
+    @web.middleware
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            _check_token(request)
+            for fault in self.faults:
+                answer = fault(request)
+                if answer is not None:
+                    self.faults.remove(fault)
+                    return answer
+            answer = await handler(request)
+        except StatusError as error:
+            return web.json_response(error.body, status=error.code)
+        for lost in self.after:
+            if lost(request):
+                self.after.remove(lost)
+                assert request.transport is not None
+                request.transport.abort()
+        return answer
+
+    def _allow(self, request: web.Request, verb: str, sub: str = "") -> tuple[str, str, str]:
+        """Resource, namespace and name. Raises `StatusError`."""
+        match = request.match_info
+        resource = match["resource"]
+        if resource not in KINDS:
+            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        meant = f"{resource}/{sub}" if sub else resource
+        if self.granted is not None and (verb, meant) not in self.granted:
+            raise StatusError(
+                403, "Forbidden", f'{meant} is forbidden: User "gateway" cannot {verb} resource "{meant}"'
+            )
+        self.calls[verb, meant] += 1
+        return resource, match.get("namespace", ""), match.get("name", "")
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("watch") == "true":
+            return await self._watch(request)
+        resource, namespace, _ = self._allow(request, "list")
+        found = list(self.objects.find(resource, namespace if "namespace" in request.match_info else None))
+        found = [item for item in found if _selected(item, request.query)]
+        begin = int(request.query.get("continue", "0"))
+        end = begin + min(self.page, int(request.query.get("limit", "500")))
+        metadata = {
+            "resourceVersion": str(self.objects.version),
+            **({"continue": str(end)} if end < len(found) else {}),
+        }
+        return web.json_response({"kind": "List", "metadata": metadata, "items": found[begin:end]})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        resource, namespace, _ = self._allow(request, "watch")
+        version = int(request.query["resourceVersion"])
+        if version < self.objects.compacted:
+            raise StatusError(410, "Expired", f"too old resource version: {version}")
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        self.watching += 1
+        try:
+            while self.serving and not self.cut_watches:
+                for event in [event for event in self.objects.history if event[0] > version]:
+                    version, kind, meant, item = event
+                    if (
+                        meant == resource
+                        and item["metadata"]["namespace"] == namespace
+                        and _selected(item, request.query)
+                    ):
+                        await answer.write(json.dumps({"type": kind, "object": item}).encode() + b"\n")
+                await asyncio.sleep(_POLL_S)
+        except ConnectionResetError:  # the watcher has left
+            return answer
+        finally:
+            self.watching -= 1
+        return answer
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.objects.get(*self._allow(request, "get")))
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        resource, namespace, _ = self._allow(request, "create")
+        item = self.objects.create(resource, namespace, await request.json(), request.query["fieldManager"])
+        if resource == "pods":
+            self.kubelet.wake(item)
+        return web.json_response(item, status=201)
+
+    async def _apply(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type != "application/apply-patch+yaml":
+            raise StatusError(415, "UnsupportedMediaType", f"cannot take {request.content_type}")
+        resource, namespace, name = self._allow(request, "patch")
+        if not any(item["metadata"]["name"] == name for item in self.objects.find(resource, namespace)):
+            self._allow(request, "create")  # what an API server asks for where there is nothing to patch
+        body = await request.json()
+        return web.json_response(self.objects.apply(resource, namespace, name, body, request.query["fieldManager"]))
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        key = self._allow(request, "delete")
+        return web.json_response(self.objects.mark_deleted(*key, await request.json()))
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
+        key = self._allow(request, "get", "log")
+        pod = self.objects.get(*key)
+        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        if uid not in self.kubelet.logs:
+            raise StatusError(400, "BadRequest", f'container "engine" in pod "{name}" is waiting to start')
+        since = request.query.get("sinceTime")
+        first = int(datetime.fromisoformat(since).timestamp()) * 1_000_000_000 if since else 0
+        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await answer.prepare(request)
+        given = 0
+        with suppress(ConnectionResetError):  # the reader has left
+            while True:
+                alive = self.kubelet.alive(pod)
+                lines = self.kubelet.logs[uid]
+                for line in lines[given:]:
+                    if line[0] >= first:
+                        await answer.write(written(line).encode())
+                given = len(lines)
+                if request.query.get("follow") != "true" or not alive:
+                    return answer
+                await asyncio.sleep(_POLL_S)
+        return answer
+
+
+def refuse(method: str, resource: str, code: int, reason: str, message: str, **headers: str) -> Fault:
+    """An answer of the API server that is no success, to the next such call."""
+
+    def fault(request: web.Request) -> web.StreamResponse | None:
+        if request.method != method or f"/{resource}" not in request.path:
+            return None
+        return web.json_response(StatusError(code, reason, message).body, status=code, headers=headers)
+
+    return fault
+
+
+def _check_token(request: web.Request) -> None:
+    if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        raise StatusError(401, "Unauthorized", "Unauthorized")
+
+
+def _selected(item: Json, query: Mapping[str, str]) -> bool:
+    labels = item["metadata"].get("labels", {})
+    for part in filter(None, query.get("labelSelector", "").split(",")):
+        key, _, value = part.partition("=")
+        if labels.get(key) != value:
+            return False
+    for part in filter(None, query.get("fieldSelector", "").split(",")):
+        key, _, value = part.partition("!=")
+        assert key == "status.phase", part
+        if item["status"].get("phase") == value:
+            return False
+    return True
