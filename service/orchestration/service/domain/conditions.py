@@ -50,7 +50,10 @@ def _progressing(deployment: Deployment, replicas: Sequence[Replica], since: flo
         return Aspect("Progressing", False, "COMPLETE", f"generation {deployment.generation} is complete", since)
     if replicas and all(gave_up(replica) for replica in replicas):
         return Aspect("Progressing", False, "ATTEMPTS_EXHAUSTED", explain(replicas), since)
-    return Aspect("Progressing", True, "RECONCILING", explain(replicas) or "replicas are being started", since)
+    # What a provider cannot do now for a replica that has a place, such as to pay for it.
+    held_up = (item.reason for item in replicas if item.state is ReplicaState.PROVISIONING and item.reason)
+    reason = next(held_up, "RECONCILING")
+    return Aspect("Progressing", True, reason, explain(replicas) or "replicas are being started", since)
 
 
 def _placed(replicas: Sequence[Replica], since: float) -> Aspect:

@@ -1,0 +1,213 @@
+"""Creations whose answers are lost, refused or not paid for: one deployment runs, or none, and why not is told."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from orchestration.service.providers.base import (
+    InstanceRejectedError,
+    InstanceState,
+    ProviderError,
+    ProviderUnavailableError,
+)
+from tests.support.fake_nosana_process import NosanaHarness
+from tests.support.provider_processes import gone, until_async
+
+
+def started(harness: NosanaHarness) -> list[str]:
+    """Names of what was started, without the installation's tag."""
+    return [line.rpartition("-")[2] for line in harness.look()["journal"] if line.startswith("started")]
+
+
+async def test_the_tag_and_the_name_are_in_nosanas_name(harness: NosanaHarness) -> None:
+    await harness.provider.create(harness.spec("one"))
+    (body,) = harness.look()["bodies"]
+    assert body["name"].startswith("og-")
+    assert body["name"].endswith("-one")
+    assert harness.owner not in body["name"]
+    assert (body["replicas"], body["timeout"], body["strategy"]) == (1, 120, "SIMPLE-EXTEND")
+    assert body["confidential"] is True, "the environment of an engine is nobody's business"
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "502"])
+async def test_a_lost_answer_makes_no_second_deployment(harness: NosanaHarness, fault: str) -> None:
+    harness.change(planned=[["create", "cut_after"], ["start", fault]])
+
+    async def made() -> bool:
+        with contextlib.suppress(ProviderError):
+            await harness.provider.create(harness.spec("one"))
+            return True
+        return False
+
+    await until_async(made, 30)
+    told = harness.look()
+    assert len(told["deployments"]) == 1
+    assert started(harness) == ["one"]
+    assert len(told["bodies"]) == 1
+
+
+async def test_a_creation_that_was_not_made_is_asked_for_again(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "cut"]])
+    with pytest.raises(ProviderError) as caught:
+        await harness.provider.create(harness.spec("one"))
+    assert caught.value.reason == "NO_ANSWER"
+    assert await harness.provider.describe("one") is None
+    made = await harness.provider.create(harness.spec("one"))
+    assert made.state is InstanceState.PENDING
+    assert started(harness) == ["one"]
+
+
+async def test_of_two_drafts_of_one_name_one_is_started_and_both_go(harness: NosanaHarness) -> None:
+    """Another gateway's creation took effect after this one had looked."""
+    harness.change(planned=[["start", "503"], ["start", "503"]])
+    with pytest.raises(ProviderError):
+        await harness.provider.create(harness.spec("one"))
+    await harness.provider.close()
+    (first,) = harness.look()["deployments"]
+    record = harness.data_dir / "instances" / "one.json"
+    record.unlink()
+    harness.change(planned=[["list", "200"]])  # an answer without deployments
+    harness.provider = harness.new_provider()
+    await harness.provider.start()
+    with pytest.raises(ProviderError):
+        await harness.provider.create(harness.spec("one"))
+    assert len(harness.look()["deployments"]) == 2
+    await harness.provider.create(harness.spec("one"))
+    assert harness.running("one") == 1
+    assert len(list(await harness.provider.list_owned())) == 1
+    assert first["id"] in {item["id"] for item in harness.look()["deployments"]}
+    await harness.provider.delete("one")
+    await gone(harness.provider, "one")
+    assert harness.running("one") == 0
+    assert list(await harness.provider.list_owned()) == []
+
+
+async def test_another_machine_finds_it_by_its_name(harness: NosanaHarness) -> None:
+    made = await harness.provider.create(harness.spec("one"))
+    await harness.provider.close()
+    (harness.data_dir / "instances" / "one.json").unlink()
+    harness.provider = harness.new_provider()
+    await harness.provider.start()
+    found = await harness.provider.describe("one")
+    assert found is not None
+    assert found.provider_instance_id == made.provider_instance_id
+    again = await harness.provider.create(harness.spec("one"))
+    assert (again.provider_instance_id, again.replica_id) == (made.provider_instance_id, "replica-1")
+    assert started(harness) == ["one"]
+
+
+async def test_a_record_that_is_damaged_is_set_aside(harness: NosanaHarness) -> None:
+    made = await harness.provider.create(harness.spec("one"))
+    path = harness.data_dir / "instances" / "one.json"
+    path.write_text("{")
+    await harness.restart()
+    found = await harness.provider.describe("one")
+    assert found is not None
+    assert found.provider_instance_id == made.provider_instance_id
+    assert path.with_suffix(".unreadable").exists()
+
+
+async def test_an_account_without_credits_is_asked_for_nothing(harness: NosanaHarness) -> None:
+    harness.change(balance=0)
+    for _ in range(5):
+        with pytest.raises(ProviderUnavailableError, match=r"has 0\.00 USD of credits left") as caught:
+            await harness.provider.create(harness.spec("one"))
+        assert caught.value.reason == "INSUFFICIENT_FUNDS"
+        assert caught.value.retry_after_s is not None
+    told = harness.look()
+    assert (told["bodies"], told["calls"]["balance"]) == ([], 1), "no storm of requests"
+
+
+async def test_credits_that_ran_out_are_told_and_asked_for_no_more(harness: NosanaHarness) -> None:
+    harness.change(funds_short=True)
+    await harness.provider.create(harness.spec("one"))
+
+    async def failed() -> bool:
+        found = await harness.provider.describe("one")
+        return found is not None and found.state is InstanceState.FAILED
+
+    await until_async(failed)
+    found = await harness.provider.describe("one")
+    assert found is not None
+    assert found.reason == "INSUFFICIENT_FUNDS"
+    assert "JOB_LIST_ERROR: Insufficient credits" in found.message
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.create(harness.spec("two"))
+    assert caught.value.reason == "INSUFFICIENT_FUNDS"
+    assert len(harness.look()["bodies"]) == 1
+    await harness.provider.delete("one")
+    await gone(harness.provider, "one")
+
+
+async def test_what_nosana_refuses_is_refused_for_good(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "400"]])
+    with pytest.raises(InstanceRejectedError, match="with 400") as caught:
+        await harness.provider.create(harness.spec("one"))
+    assert caught.value.reason == "NOSANA_REJECTED"
+    with pytest.raises(InstanceRejectedError, match=r"has no container image here; give one as configuration\.image"):
+        await harness.provider.create(harness.spec("one", image=""))
+    with pytest.raises(InstanceRejectedError, match="no credential 'team-b'; credentials with a name: none"):
+        await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))
+    with pytest.raises(InstanceRejectedError, match="env: PORT is set by the nosana provider"):
+        await harness.provider.create(harness.spec("one", env={"PORT": "1"}))
+
+
+async def test_a_creation_that_comes_too_fast_is_made_later(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "429"]])
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.create(harness.spec("one"))
+    assert caught.value.reason == "RATE_LIMITED"
+    await harness.provider.create(harness.spec("one"))
+    assert len(harness.look()["bodies"]) == 1
+
+
+async def test_named_credentials_are_accounts_of_their_own(harness: NosanaHarness) -> None:
+    await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}b"})
+    await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))
+    assert harness.look()["deployments"] == []
+    assert len(harness.fake.look(f"{harness.key}b")["deployments"]) == 1
+    assert [item.name for item in await harness.provider.list_owned()] == ["one"]
+    await harness.provider.delete("one")
+    await gone(harness.provider, "one")
+    assert harness.fake.look(f"{harness.key}b")["deployments"] == []
+
+
+async def test_a_key_that_is_refused_is_told_without_it(harness: NosanaHarness) -> None:
+    await harness.restart(api_key="nos_expired")
+    with pytest.raises(ProviderUnavailableError, match="401: Unauthorized") as caught:
+        await harness.provider.create(harness.spec("one"))
+    assert caught.value.reason == "NOSANA_CREDENTIALS_REFUSED"
+    assert "nos_expired" not in caught.value.message
+    with pytest.raises(ProviderUnavailableError):
+        await harness.provider.describe("one")
+
+
+@pytest.mark.parametrize("fault", ["429", "503", "cut"])
+async def test_looks_that_fail_for_a_moment_are_made_again(harness: NosanaHarness, fault: str) -> None:
+    await harness.provider.create(harness.spec("one"))
+    harness.change(streams=False, planned=[["get", fault]] * 2)
+    assert await harness.provider.describe("one") is not None
+
+
+async def test_a_look_that_fails_is_never_taken_for_nothing(harness: NosanaHarness) -> None:
+    harness.change(streams=False)
+    await harness.provider.create(harness.spec("one"))
+    harness.change(planned=[["get", "500"], ["list", "500"]])
+    with pytest.raises(ProviderUnavailableError, match="with 500"):
+        await harness.provider.describe("one")
+    with pytest.raises(ProviderUnavailableError, match="with 500"):
+        await harness.provider.list_owned()
+    assert await harness.provider.describe("one") is not None
+
+
+async def test_what_runs_under_a_key_that_was_taken_away_is_not_taken_for_gone(harness: NosanaHarness) -> None:
+    await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}"})
+    await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))
+    await harness.restart()
+    for ask in (harness.provider.describe("one"), harness.provider.create(harness.spec("one"))):
+        with pytest.raises(ProviderUnavailableError, match=r"set credential\.team-b\.api_key"):
+            await ask
+    await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}"})
+    assert await harness.provider.describe("one") is not None
