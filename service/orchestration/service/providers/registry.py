@@ -14,13 +14,13 @@ from orchestration.service.errors import InvalidArgumentError, StartError, Viola
 from orchestration.service.providers.base import Provider, ProviderContext
 from orchestration.service.providers.bounded import BoundedProvider, CallLimits
 from orchestration.service.providers.offers import INTERVAL_S, MAX_AGE_S, Offers
-from orchestration.service.providers.unconfigured import KNOWN, UnconfiguredProvider
+from orchestration.service.providers.unconfigured import UnconfiguredProvider
 
 ENTRY_POINT_GROUP = "orchestration.providers"
 
 
 class ProviderRegistry:
-    """All providers by name: those installed, and stand-ins for those known but not configured."""
+    """All providers by name: those that are installed, of which some stand in for what is not configured."""
 
     offers: Offers
     """What those that rent offer; asked from `start` to `close`."""
@@ -60,7 +60,7 @@ class ProviderRegistry:
         ``offers_max_age_s``: how old an answer may be to be placed on. Raises `StartError` naming the provider that
         cannot be made.
         """
-        providers: dict[str, Provider] = {name: UnconfiguredProvider(name, able) for name, able in KNOWN.items()}
+        providers: dict[str, Provider] = {}
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             folder = data_dir / "providers" / entry.name
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -13,22 +13,6 @@ from orchestration.service.providers.base import (
     Resource,
 )
 
-_MARKETPLACE_ENGINES = ("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm")
-
-KNOWN: dict[str, Capabilities] = {
-    "ray": Capabilities(
-        kind="cluster",
-        log_streaming=True,
-        spot=False,
-        multi_gpu=True,
-        multi_node=True,
-        ephemeral=False,
-        pricing_model="fixed",
-        engines=_MARKETPLACE_ENGINES,
-    ),
-}
-"""Names that the API knows whether or not their adapter is installed."""
-
 
 class UnconfiguredProvider:
     """Stands in for a known provider whose adapter or credentials are not on this gateway."""
