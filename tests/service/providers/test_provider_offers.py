@@ -16,6 +16,8 @@ from orchestration.service.providers.nosana.provider import CAPABILITIES
 from orchestration.service.providers.offers import Offers, rents
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.providers.unconfigured import UnconfiguredProvider
+from orchestration.service.usecases.providers import FRESH_S, ProviderUseCases
+from orchestration.v1.compute_pools_pb2 import ListProviderResourcesRequest
 from tests.support.placing import Cloud
 from tests.support.stores import FakeClock, eventually
 
@@ -67,6 +69,39 @@ async def test_one_that_never_answered_is_told_with_its_error() -> None:
     offers = Offers([provider])
     await offers.refresh()
     assert offers.unknown_reason("cloud") == "provider cloud has not told yet what it offers: no route"
+
+
+async def test_what_was_told_a_moment_ago_is_given_with_its_age_and_asked_for_no_second_time() -> None:
+    provider, uptime = cloud(), FakeClock(50.0)
+    registry = ProviderRegistry({"cloud": provider})
+    registry.offers = Offers([provider], monotonic=uptime)
+    await registry.offers.refresh()
+    provider.offer("m2", 1.0)
+    uptime.now += 3.0
+    answer = await ProviderUseCases(registry).list_provider_resources(ListProviderResourcesRequest(provider="cloud"))
+    assert [(item.provider_resource_id, item.metadata["age_seconds"]) for item in answer.resources] == [("m1", "3")]
+    uptime.now += FRESH_S
+    answer = await ProviderUseCases(registry).list_provider_resources(ListProviderResourcesRequest(provider="*"))
+    assert [item.provider_resource_id for item in answer.resources] == ["m1", "m2"]
+
+
+async def test_the_age_of_an_answer_is_on_top_of_what_its_provider_says_of_it() -> None:
+    provider, uptime = Cloud("cloud"), FakeClock(50.0)
+    offers = Offers([provider], monotonic=uptime)
+    for name, age in (("cached", "40"), ("odd", "a while")):
+        provider.offer(name, 2.0)
+        provider.offers[-1] = replace(provider.offers[-1], metadata={"age_seconds": age})
+    await offers.refresh()
+    uptime.now += 2.0
+    recent = offers.recent("cloud", 5.0)
+    assert recent is not None
+    assert {item.provider_resource_id: item.metadata["age_seconds"] for item in recent} == {
+        "cached": "42",
+        "odd": "a while",
+    }
+    provider.unreachable = "the market is closed"
+    await offers.refresh()
+    assert offers.recent("cloud", 5.0) is None
 
 
 class Broken(Cloud):

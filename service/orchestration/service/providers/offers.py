@@ -17,6 +17,8 @@ INTERVAL_S = 30.0
 MAX_AGE_S = 600.0
 TIME_LIMIT_S = 10.0
 """How long one provider may take to tell its resources."""
+AGE = "age_seconds"
+"""Key of a resource's metadata: how old the answer is that it stands in."""
 _LEAST_PAUSE_S = 1.0
 """Between two passes, however often one is asked for."""
 
@@ -37,6 +39,14 @@ class Listing:
     """The same moment on a clock that never jumps, to tell its age by."""
     error: str = ""
     """Why the latest call failed; empty when it did not."""
+
+
+def _aged(resource: Resource, age_s: float) -> Resource:
+    """The resource with its age in seconds, on top of what the provider itself says of it."""
+    own = resource.metadata.get(AGE, "0")
+    if not own.isdecimal():  # a provider's own idea of the key
+        return resource
+    return replace(resource, metadata={**resource.metadata, AGE: f"{int(own) + age_s:.0f}"})
 
 
 class Offers:
@@ -62,6 +72,14 @@ class Offers:
     def of(self, provider: str) -> Listing:
         """What the provider last told; an empty listing of one that does not rent."""
         return self._listings.get(provider, Listing())
+
+    def recent(self, provider: str, within_s: float) -> tuple[Resource, ...] | None:
+        """What the provider told in the last seconds, each with its age; None when it told nothing then."""
+        listing = self.of(provider)
+        age_s = self._monotonic() - listing.heard_at
+        if not listing.asked_at or listing.error or age_s > within_s:
+            return None
+        return tuple(_aged(resource, age_s) for resource in listing.resources)
 
     def unknown_reason(self, provider: str) -> str:
         """Why it is not known what the provider offers; empty when it is."""

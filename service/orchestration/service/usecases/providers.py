@@ -13,6 +13,8 @@ from orchestration.v1 import compute_pools_pb2 as pb
 
 DEFAULT_PROVIDER = "nosana"
 ALL = "*"
+FRESH_S = 5.0
+"""How old an answer may be to be given again."""
 
 
 class ProviderUseCases:
@@ -55,7 +57,7 @@ class ProviderUseCases:
         if name == ALL:
             found, failures = await self._all()
         else:
-            found = list(await _ask(self._providers.get(name)))
+            found = list(await self._ask(self._providers.get(name)))
         found.sort(key=_key)
         size = page_size(request.page_size)
         rest = [resource for resource in found if before is None or _key(resource) > before]
@@ -69,7 +71,7 @@ class ProviderUseCases:
 
     async def _all(self) -> tuple[list[Resource], list[pb.ProviderFailure]]:
         providers = self._providers.all()
-        answers = await asyncio.gather(*(_ask(provider) for provider in providers), return_exceptions=True)
+        answers = await asyncio.gather(*(self._ask(provider) for provider in providers), return_exceptions=True)
         found: list[Resource] = []
         failures: list[pb.ProviderFailure] = []
         for provider, answer in zip(providers, answers, strict=True):
@@ -82,14 +84,17 @@ class ProviderUseCases:
                     found.extend(answer)
         return found, failures
 
-
-async def _ask(provider: Provider) -> Sequence[Resource]:
-    try:
-        async with asyncio.timeout(TIME_LIMIT_S):
-            return await provider.list_resources()
-    except TimeoutError:
-        text = f"provider {provider.name} did not answer within {TIME_LIMIT_S:g} s"
-        raise ProviderUnavailableError(text, reason="PROVIDER_TIMEOUT") from None
+    async def _ask(self, provider: Provider) -> Sequence[Resource]:
+        """What it told a moment ago, so that callers who look again and again do not use up its limits; else now."""
+        recent = self._providers.offers.recent(provider.name, FRESH_S)
+        if recent is not None:
+            return recent
+        try:
+            async with asyncio.timeout(TIME_LIMIT_S):
+                return await provider.list_resources()
+        except TimeoutError:
+            text = f"provider {provider.name} did not answer within {TIME_LIMIT_S:g} s"
+            raise ProviderUnavailableError(text, reason="PROVIDER_TIMEOUT") from None
 
 
 def _key(resource: Resource) -> str:
