@@ -7,8 +7,10 @@ import time
 from typing import ClassVar
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from orchestration.gateway import GatewayConfig
+from orchestration.gateway.headers import HeaderReader
 from tests.support.raw_http import exchange
 from tests.support.transcoding_client import Running, Transport, running
 
@@ -203,6 +205,18 @@ class TestForwarded:
             assert metadata["x-forwarded-for"] == "evil, 192.0.2.7, 127.0.0.1"
             assert metadata["x-forwarded-host"] == "api.example"
             assert metadata["x-forwarded-proto"] == "https"
+
+
+async def test_headers_that_are_long_are_not_kept_for_the_next_request(served: Running) -> None:
+    """Names count as values do: of a thousand connections, each could leave megabytes behind."""
+    host, port = served.base.removeprefix("http://").split(":")
+    reader = HeaderReader(GatewayConfig())
+    for length, kept in ((10, 1), (5000, 0)):
+        message = make_mocked_request("GET", "/v1/inspect", headers={"X-" + "n" * length: "", "Host": f"{host}:{port}"})
+        reader.read(message, "id", streaming=False)
+        assert len(reader._last) == kept  # pyright: ignore[reportPrivateUsage]
+        reader._last.clear()  # pyright: ignore[reportPrivateUsage]
+    assert all(len(name) <= 128 for name in reader._keys)  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_calls_run_side_by_side(served: Running) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,15 @@ from aiohttp import web
 from grpc_reflection.v1alpha import reflection
 from yarl import URL
 
-from orchestration.gateway import ChannelUpstream, Gateway, GatewayConfig, GatewayRunner, InProcessUpstream, Upstream
+from orchestration.gateway import (
+    Call,
+    ChannelUpstream,
+    Gateway,
+    GatewayConfig,
+    GatewayRunner,
+    InProcessUpstream,
+    Upstream,
+)
 from tests.support.transcoding_service import SERVICE, Handlers, pool
 
 Transport = Literal["in_process", "channel"]
@@ -94,6 +102,7 @@ async def running(
     config: GatewayConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     handlers: Handlers | None = None,
+    admit: Callable[[str, Call], None] | None = None,
 ) -> AsyncGenerator[Running, None]:
     """The test service behind a gateway, over either transport."""
     handlers = handlers or Handlers()
@@ -109,7 +118,7 @@ async def running(
             await server.start()
             stack.push_async_callback(server.stop, 0)
             upstream = ChannelUpstream(f"127.0.0.1:{port}")
-        gateway = Gateway(upstream, [SERVICE], config)
+        gateway = Gateway(upstream, [SERVICE], config, admit)
         await gateway.start()
         base = await stack.enter_async_context(listening(gateway))
         session = await stack.enter_async_context(aiohttp.ClientSession())

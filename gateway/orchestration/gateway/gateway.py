@@ -26,7 +26,7 @@ from orchestration.gateway.openapi.serving import Handler as PlainHandler
 from orchestration.gateway.pathvars import split_path
 from orchestration.gateway.routes import Route, RouteTable, compile_routes
 from orchestration.gateway.routing import ANY_METHOD, RouteTree
-from orchestration.gateway.serving import Server, Target
+from orchestration.gateway.serving import Admit, Server, Target
 from orchestration.gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,19 @@ class Gateway:
         services: Full names of the services to serve; None: all of the upstream. Methods without an http rule are
             left out.
         config: Limits and choices.
+        admit: Asked with the name of the RPC and what the caller sent with it, before the request's body is looked at;
+            raises `UpstreamError` for a caller that is not let in.
     """
 
     def __init__(
-        self, upstream: Upstream, services: Sequence[str] | None = None, config: GatewayConfig | None = None
+        self,
+        upstream: Upstream,
+        services: Sequence[str] | None = None,
+        config: GatewayConfig | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self._upstream = upstream
+        self._admit = admit
         self._services = services
         self._config = config or GatewayConfig()
         self._cors = Cors(self._config)
@@ -81,7 +88,7 @@ class Gateway:
         await self._upstream.start()
         codec = Codec(self._upstream.descriptors(), ignore_unknown=self._config.unknown_json == "ignore")
         self._table = await compile_routes(self._upstream, self._services, codec, self._config)
-        self._server = Server(self._config, ErrorWriter(codec, self._config), self._cors)
+        self._server = Server(self._config, ErrorWriter(codec, self._config), self._cors, self._admit)
 
     async def close(self) -> None:
         """Let go of the upstream."""

@@ -36,6 +36,7 @@ _PERMANENT: Final = frozenset(
 """Headers that grpc-gateway passes on with a prefix."""
 _PERMANENT_PREFIX: Final = "grpcgateway-"
 _MOST_NAMES: Final = 1024
+_LONGEST_NAME: Final = 128
 _MOST_CONNECTIONS: Final = 1024
 _MOST_REMEMBERED: Final = 4096
 """Characters of a request's headers that are remembered at most."""
@@ -97,7 +98,7 @@ class HeaderReader:
         sight = self._last.get(connection)
         if sight is None or sight.raw != request.raw_headers:
             sight = self._look(request, streaming=streaming)
-            if sum(map(len, request.headers.values())) <= _MOST_REMEMBERED:
+            if sum(len(name) + len(value) for name, value in sight.raw) <= _MOST_REMEMBERED:
                 if len(self._last) >= _MOST_CONNECTIONS:
                     self._last.clear()
                 self._last[connection] = sight
@@ -132,7 +133,7 @@ class HeaderReader:
     def _learn(self, name: str) -> str:
         """The metadata key of a header, kept for the next time."""
         key = self._metadata_key(name)
-        if len(self._keys) < _MOST_NAMES:  # callers choose the names
+        if len(self._keys) < _MOST_NAMES and len(name) <= _LONGEST_NAME:  # callers choose the names
             self._keys[name] = key
         return key
 

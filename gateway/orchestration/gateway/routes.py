@@ -20,7 +20,7 @@ from orchestration.gateway.schema import HttpRule, Schema, rules_of
 from orchestration.gateway.systemparams import SystemParameters
 from orchestration.gateway.template import Template, TemplateError, parse_template
 from orchestration.gateway.topfields import string_field
-from orchestration.gateway.upstream import Rpc, Upstream
+from orchestration.gateway.upstream import Rpc, Upstream, method_path
 
 _NO_BODY = ("GET", "DELETE", "HEAD", "OPTIONS")
 
@@ -42,6 +42,11 @@ class Route:
     """Spellings of the request's field that takes the cursor to go on from; empty where a query cannot give it."""
     template: Template
     config: GatewayConfig
+
+    @cached_property
+    def path(self) -> str:
+        """``/package.Service/Method``, as gRPC names the RPC."""
+        return method_path(self.method)
 
     @cached_property
     def request_tag(self) -> RequestTag | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,8 +23,13 @@ from orchestration.gateway.replies import ReplyHeaders
 from orchestration.gateway.routes import Route
 from orchestration.gateway.streaming import StreamServer, Tools
 from orchestration.gateway.streaming import Target as StreamTarget
-from orchestration.gateway.upstream import Reply
+from orchestration.gateway.upstream import Call, Reply
 from orchestration.gateway.values import JsonValue
+
+Admit = Callable[[str, Call], None]
+"""Lets the caller of an RPC in, or raises `UpstreamError`."""
+_THREAD_BYTES: Final = 256 * 1024
+"""Longer bodies are bound in a thread, so that others do not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,9 @@ class Target:
 class Server:
     """Serves requests whose route is known. All that it raises is `RequestError` or `UpstreamError`."""
 
-    def __init__(self, config: GatewayConfig, errors: ErrorWriter, cors: Cors) -> None:
+    def __init__(self, config: GatewayConfig, errors: ErrorWriter, cors: Cors, admit: Admit | None = None) -> None:
         self._config = config
+        self._admit = admit
         self._errors = errors
         self._cors = cors
         self._headers = HeaderReader(config)
@@ -56,14 +63,14 @@ class Server:
     async def unary(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a call without streams."""
         route = target.route
+        reply = Reply() if self._reply_headers.wanted else None
+        call = self.call(request, route, request_id, streaming=False, reply=reply)
         if not route.encoder.is_raw:
             _check_accept(request)
         query, style = route.system.take(request.rel_url.raw_query_string)
         message = await self.bind(request, target, query)
         if request.method != "GET":
             message = _conditional(request, route, message)
-        reply = Reply() if self._reply_headers.wanted else None
-        call = self._headers.read(request, request_id, streaming=False, reply=reply)
         try:
             wire = await route.rpc.unary(message, call)
         except UpstreamError as error:
@@ -73,6 +80,22 @@ class Server:
         body, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
         return await self._finisher.finish(request, route, body, headers, reply, style)
+
+    def call(
+        self,
+        request: web.Request,
+        route: Route,
+        request_id: str,
+        *,
+        streaming: bool,
+        token: str | None = None,
+        reply: Reply | None = None,
+    ) -> Call:
+        """What goes with the RPC, once its caller is let in: comes before all else that a request asks for."""
+        call = self._headers.read(request, request_id, streaming=streaming, token=token, reply=reply)
+        if self._admit is not None:
+            self._admit(route.path, call)
+        return call
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
@@ -93,7 +116,10 @@ class Server:
             await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
         body = await self.read_body(request, any_type=binder.takes_raw_body)
-        return binder.bind(target.raw, target.segments, query, body, request.headers.get("Content-Type", ""))
+        content_type = request.headers.get("Content-Type", "")
+        if len(body) > _THREAD_BYTES:
+            return await asyncio.to_thread(binder.bind, target.raw, target.segments, query, body, content_type)
+        return binder.bind(target.raw, target.segments, query, body, content_type)
 
     async def read_body(self, request: web.Request, *, any_type: bool) -> bytes:
         """The whole body, decompressed, within the configured limits.

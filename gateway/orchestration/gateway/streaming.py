@@ -27,7 +27,7 @@ from orchestration.gateway.sockets import SocketStream
 from orchestration.gateway.streamforms import FORMS, EventStream, RawChunks, StreamForm
 from orchestration.gateway.streams import LAST_EVENT_ID, Pace, StreamAnswer, resume_query
 from orchestration.gateway.uploads import answer_of, feed, is_lines, read_array
-from orchestration.gateway.upstream import Reply
+from orchestration.gateway.upstream import Call, Reply
 from orchestration.gateway.values import JsonValue
 
 
@@ -63,6 +63,19 @@ class Surroundings(Protocol):
 
     def read_lines(self, request: web.Request) -> AsyncIterator[bytes]:
         """The lines of a body as they arrive, decompressed."""
+        ...
+
+    def call(
+        self,
+        request: web.Request,
+        route: Route,
+        request_id: str,
+        *,
+        streaming: bool,
+        token: str | None = None,
+        reply: Reply | None = None,
+    ) -> Call:
+        """What goes with the RPC, once its caller is let in."""
         ...
 
     def answer_headers(self, request: web.BaseRequest, request_id: str, content_type: str = "") -> dict[str, str]:
@@ -102,6 +115,8 @@ class StreamServer:
                 _upgrade_required(route)
             refuse_preconditions(request.headers, bound=False)
             return await self._collect(request, target, request_id)
+        reply = Reply() if self._tools.replies.wanted else None
+        call = self._server.call(request, route, request_id, streaming=True, reply=reply)
         if request.method not in ("GET", "HEAD"):
             refuse_preconditions(request.headers, bound=False)
         query, style = route.system.take(request.rel_url.raw_query_string)
@@ -113,8 +128,6 @@ class StreamServer:
         if resumed:
             query = resume_query(query, route.resumes_at, resumed)
         message = await self._server.bind(request, target, query)
-        reply = Reply() if self._tools.replies.wanted else None
-        call = self._tools.headers.read(request, request_id, streaming=True, reply=reply)
         answer = self._server.answer_headers(request, request_id)
         if request.method == "HEAD":
             return web.Response(headers={**answer, "Content-Type": form.content_type(None)})
@@ -134,7 +147,7 @@ class StreamServer:
         if not self._tools.cors.lets_socket(request, self._tools.headers.hosts(request)):
             _origin_refused(request)
         check_handshake(request)
-        call = self._tools.headers.read(request, request_id, streaming=True, token=bearer_token(request))
+        call = self._server.call(request, target.route, request_id, streaming=True, token=bearer_token(request))
         query, style = target.route.system.take(request.rel_url.raw_query_string)
         if style.events:
             raise invalid("INVALID_QUERY", [Violation("alt", "expected json: a WebSocket has frames, not events")])
@@ -164,11 +177,11 @@ class StreamServer:
     async def _collect(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
         """Answer a client's stream that is the body of a request."""
         route = target.route
+        reply = Reply() if self._tools.replies.wanted else None
+        call = self._server.call(request, route, request_id, streaming=True, reply=reply)
         query, style = route.system.take(request.rel_url.raw_query_string)
         first = route.binder.bind_first(target.raw, target.segments, query)
         incoming = ClientMessages(first, route.binder.bind_next)
-        reply = Reply() if self._tools.replies.wanted else None
-        call = self._tools.headers.read(request, request_id, streaming=True, reply=reply)
         feeding = asyncio.create_task(feed(await self._texts(request), incoming))
         try:
             wire = await answer_of(route.rpc.stream(aiter(incoming), call), feeding)

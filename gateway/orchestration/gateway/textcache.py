@@ -6,6 +6,7 @@ resources are, need not be printed again.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -21,7 +22,8 @@ class TextCache:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._texts: dict[tuple[int, bytes], bytes] = {}
+        # Of a plain dict the first entry is found only past all that were removed before it.
+        self._texts: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self.size = 0
         """Bytes that are held, about."""
 
@@ -47,8 +49,8 @@ class TextCache:
     def _make_room(self, cost: int) -> None:
         self.size += cost
         while self.size > self._max_bytes and self._texts:
-            oldest = next(iter(self._texts))
-            self.size -= _cost(oldest[1], self._texts.pop(oldest))
+            (_, wire), text = self._texts.popitem(last=False)
+            self.size -= _cost(wire, text)
 
 
 def _cost(wire: bytes, text: bytes) -> int:

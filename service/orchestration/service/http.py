@@ -20,8 +20,10 @@ from orchestration.gateway import (
 )
 from orchestration.service.address import Address, parse_address
 from orchestration.service.errors import StartError
+from orchestration.service.keys import Keys
 from orchestration.service.readiness import Readiness
 from orchestration.service.rpc.errors import DOMAIN
+from orchestration.service.rpc.interceptors.access import admission
 from orchestration.service.rpc.server import SERVICES, Registrar
 from orchestration.service.settings import Settings
 
@@ -49,7 +51,8 @@ class HttpServer:
         """Compile the routes and listen. Raises `StartError` when the address cannot be had."""
         app = web.Application(client_max_size=self._settings.max_message_bytes)
         _add_plain_routes(app, readiness, metrics)
-        gateway = Gateway(self._upstream(registrars, interceptors, grpc_address), SERVICES, self._config())
+        upstream = self._upstream(registrars, interceptors, grpc_address)
+        gateway = Gateway(upstream, SERVICES, self._config(), admission(Keys(self._settings.api_keys)))
         await gateway.start()
         gateway.install(app)
         self._runner = GatewayRunner(app, gateway, shutdown_timeout_s=self._settings.shutdown_grace_s)

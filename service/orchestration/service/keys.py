@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -75,7 +76,10 @@ def _parsed(stored: Mapping[str, str]) -> dict[str, tuple[Role, bytes]]:
     """Roles and digests by name. Raises ValueError, naming the entry, for one that is wrong, or the same key twice."""
     found: dict[str, tuple[Role, bytes]] = {}
     names: dict[bytes, str] = {}
+    folded = Counter(name.casefold() for name in stored)
     for name, text in stored.items():
+        if folded[name.casefold()] > 1:
+            raise ValueError(f"{name}: there are two entries of this name, in large and small letters; keep one")
         entry = _STORED.fullmatch(text.strip())
         if entry is None or entry.group(1) not in list(Role):
             raise ValueError(

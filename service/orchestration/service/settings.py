@@ -53,6 +53,11 @@ OTHER_VARIABLES = frozenset(
 _TABLES = {"providers": '{"name": {"key": "value"}}', "api_keys": '{"name": "role digest"}'}
 """Knobs that are tables, and what they look like as JSON."""
 
+_KEYS = "api_keys"
+_NO_KEY = (
+    "holds no key, and without one everybody is let in; give one as `orchestration key` prints it"
+)
+
 _Layer = dict[str, tuple[object, str]]
 """Values of one source by knob, each with where it is from."""
 
@@ -125,6 +130,8 @@ def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | N
     for layer in (_file_layer(config, problems), _environment_layer(problems), _flag_layer(flags or {})):
         for name, (value, source) in layer.items():
             merged[name] = (_joined(merged[name][0], value) if name in merged else value, source)
+    if _KEYS in merged and not merged[_KEYS][0]:
+        problems.append(f"{_KEYS} (from {merged[_KEYS][1]}): {_NO_KEY}")
     settings = _checked(merged, problems)
     if settings is None or problems:
         raise SettingsError(tuple(problems))
@@ -162,6 +169,8 @@ def _environment_layer(problems: list[str]) -> _Layer:
         knob, nested, _ = variable.removeprefix(PREFIX).lower().partition("__")
         if knob not in Settings.model_fields or (nested and knob not in _TABLES):
             problems.append(f"{variable} (from the environment): there is no such knob{_close(knob, PREFIX)}")
+        elif knob == _KEYS and not os.environ[variable].strip():
+            problems.append(f"{variable} (from the environment): {_NO_KEY}")
     try:
         found: dict[str, object] = EnvSettingsSource(Settings)()
     except pydantic_settings.SettingsError as error:

@@ -52,6 +52,19 @@ def test_a_variable_names_the_file(config: Path, monkeypatch: pytest.MonkeyPatch
     assert load_settings().trusted_proxies == ("10.0.0.0/8",)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ORCHESTRATION_API_KEYS", ""), ("ORCHESTRATION_API_KEYS__CI", " "), ("ORCHESTRATION_API_KEYS", "{}")],
+)
+def test_keys_that_did_not_arrive_do_not_open_the_gateway(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that was not mounted is an empty variable."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match="holds no key"):
+        load_settings()
+
+
 def test_lists_are_comma_separated_and_empty_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATION_CORS_ORIGINS", "https://a.example, http://b.example:3000")
     monkeypatch.setenv("ORCHESTRATION_LOG_LEVEL", "")

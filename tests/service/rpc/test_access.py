@@ -53,6 +53,12 @@ def test_an_entry_that_is_none_is_refused_by_its_name(stored: str) -> None:
         check_keys({"ci": stored})
 
 
+def test_a_name_in_large_letters_is_the_same_name() -> None:
+    """A variable of the environment cannot spell it: the key that it is to take the place of would live on."""
+    with pytest.raises(ValueError, match="two entries of this name"):
+        check_keys({"CI": new_key(Role.ADMIN)[1], "ci": new_key(Role.VIEWER)[1]})
+
+
 def test_two_callers_have_two_keys() -> None:
     _, stored = new_key(Role.VIEWER)
     with pytest.raises(ValueError, match=r"^b: is the key of a, too"):

@@ -16,7 +16,7 @@ from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from orchestration.service.errors import ExhaustedError
-from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages
+from orchestration.service.rpc.interceptors import Limits, build_interceptors, build_stages, concurrency
 from orchestration.service.rpc.interceptors.deadlines import EqualDeadlines
 from orchestration.service.rpc.interceptors.shutdown import ShutdownStage
 from orchestration.v1 import model_deployments_pb2 as pb
@@ -283,6 +283,22 @@ async def test_more_calls_than_the_limit_are_refused_and_places_come_back() -> N
         server.servicer.release.set()
         await waiting
         assert (await server.stub.GetDeployment(pb.GetDeploymentRequest(deployment_id="d"))).deployment_id == "d"
+
+
+async def test_probes_that_stay_keep_no_caller_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no key may watch the health: as many as do must leave room for the streams of those who have one."""
+    monkeypatch.setattr(concurrency, "MAX_OPEN", 2)
+    async with serving(Limits(max_unary=1, max_streams=1)) as server:
+        watches = [server.health_stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for watch in watches:
+            await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.health_stub.Check(health_pb2.HealthCheckRequest())
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        stream = server.stub.WatchDeployments(pb.WatchDeploymentsRequest())
+        assert (await stream.read()).resume_token == "first"
+        for watch in (*watches, stream):
+            watch.cancel()
 
 
 async def test_open_streams_end_when_the_gateway_stops() -> None:

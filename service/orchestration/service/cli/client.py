@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self, TypeVar
@@ -10,6 +11,7 @@ from typing import Protocol, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from orchestration.service.cli.errors import CliError, ExitCode
 from orchestration.service.cli.failures import api_error
 
 POOLS = "/orchestration.v1.ComputePoolManagerService/"
@@ -35,6 +37,8 @@ class Client:
         self.server = server
         self._timeout_s = timeout_s
         key = os.environ.get(API_KEY, "").strip()
+        if not re.fullmatch(r"[\x21-\x7e]*", key):
+            raise CliError(f"{API_KEY} holds no key: expected printable ASCII without spaces", ExitCode.USAGE)
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self._channel = grpc.insecure_channel(server, options=[("grpc.max_receive_message_length", _MAX_REPLY_BYTES)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -22,8 +23,8 @@ def key(
 
     if role not in list(Role):
         raise CliError(f"{role!r} is no role; give one of {', '.join(Role)}", ExitCode.USAGE)
-    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-        raise CliError(f"{name!r} is no name; give letters, digits, - and _", ExitCode.USAGE)
+    if not re.fullmatch("[a-z0-9_-]+", name):
+        raise CliError(f"{name!r} is no name; give small letters, digits, - and _", ExitCode.USAGE)
     made, stored = new_key(Role(role))
     typer.echo(f"key:           {made}")
     typer.echo(f'configuration: [api_keys]\n               {name} = "{stored}"')

@@ -123,6 +123,8 @@ def _value_check(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> _Che
     if field.type == FieldDescriptor.TYPE_STRING:
         return _text_check(rules.string)
     if field.message_type is not None:
+        if kind is not None:  # of a wrapper's value
+            raise _NotUnderstoodError
         return _message_check(field.message_type)
     if kind == "enum":
         return _enum_check(field, rules.enum)

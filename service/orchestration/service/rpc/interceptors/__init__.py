@@ -39,7 +39,7 @@ def build_stages(limits: Limits, registry: CollectorRegistry, shutdown: Shutdown
         TelemetryStage(registry),
         DeadlineStage(limits.default_deadline_s, limits.max_deadline_s),
         AuthenticationStage(limits.keys),
-        AuthorisationStage(limits.keys),
+        AuthorisationStage(),
         ConcurrencyStage(limits.max_unary, limits.max_streams),
         shutdown,
         IdempotencyKeyStage(),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from orchestration.service.errors import PermissionDeniedError, UnauthenticatedError
-from orchestration.service.keys import Keys, may
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from orchestration.gateway import Call, UpstreamError
+from orchestration.service.errors import OrchestrationError, PermissionDeniedError, UnauthenticatedError
+from orchestration.service.keys import Caller, Keys, may
 from orchestration.service.rpc.access import NEEDED, OPEN
-from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
+from orchestration.service.rpc.errors import DETAILS_KEY, failure_of
+from orchestration.service.rpc.interceptors.base import RpcCall, Stage
 
 AUTHORIZATION = "authorization"
 _SCHEME = "bearer"
@@ -19,36 +24,55 @@ class AuthenticationStage(Stage):
 
     def begin(self, call: RpcCall) -> None:
         """Note the caller. Raises `UnauthenticatedError` for a call without a key that is let in."""
-        if not self._keys or call.method.startswith(OPEN):
-            return
-        call.caller = self._keys.find(_shown(call.context))
-        if call.caller is None:
-            text = "the key in authorization is not one of this gateway's"
-            raise UnauthenticatedError("API_KEY_INVALID", text)
+        if self._keys and not call.method.startswith(OPEN):
+            call.caller = _caller(self._keys, call.context.invocation_metadata() or ())
 
 
 class AuthorisationStage(Stage):
     """Refuses what the caller's role may not do."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
     def begin(self, call: RpcCall) -> None:
         """Raise `PermissionDeniedError` when the method asks for another role."""
-        if not self._keys or call.method.startswith(OPEN):
-            return
-        caller, needed = call.caller, NEEDED.get(call.method)
-        if needed is None or caller is None or not may(caller.role, needed):
-            name = caller.name if caller else ""
-            role = caller.role if caller else ""
-            text = f"{name} has role {role}, and {call.method} asks for {needed or 'a role that nobody has'}"
-            metadata = {"caller": name, "role": role, "needed": needed or "", "method": call.method}
-            raise PermissionDeniedError("ROLE_TOO_LOW", text, metadata)
+        if call.caller is not None:
+            _check_role(call.caller, call.method)
 
 
-def _shown(context: Context) -> str:
+def admission(keys: Keys) -> Callable[[str, Call], None] | None:
+    """The same for the REST gateway, which asks before it looks at a request's body; None where nobody is asked."""
+    if not keys:
+        return None
+
+    def admit(method: str, call: Call) -> None:
+        try:
+            _check_role(_caller(keys, call.metadata), method)
+        except OrchestrationError as error:
+            failure = failure_of(error)
+            assert failure is not None
+            status = dict(failure.trailing_metadata())[DETAILS_KEY]
+            raise UpstreamError(failure.code.value[0], failure.message, status) from error
+
+    return admit
+
+
+def _caller(keys: Keys, metadata: Iterable[tuple[str, Any]]) -> Caller:
+    """Whose key a call came with. Raises `UnauthenticatedError`."""
+    found = keys.find(_shown(metadata))
+    if found is None:
+        raise UnauthenticatedError("API_KEY_INVALID", "the key in authorization is not one of this gateway's")
+    return found
+
+
+def _check_role(caller: Caller, method: str) -> None:
+    needed = NEEDED.get(method)
+    if needed is None or not may(caller.role, needed):
+        text = f"{caller.name} has role {caller.role}, and {method} asks for {needed or 'a role that nobody has'}"
+        metadata = {"caller": caller.name, "role": caller.role, "needed": needed or "", "method": method}
+        raise PermissionDeniedError("ROLE_TOO_LOW", text, metadata)
+
+
+def _shown(metadata: Iterable[tuple[str, Any]]) -> str:
     """The key that a call came with. Raises `UnauthenticatedError` when it came with none."""
-    for name, value in context.invocation_metadata() or ():
+    for name, value in metadata:
         if name == AUTHORIZATION and isinstance(value, str):
             scheme, _, key = value.partition(" ")
             if scheme.lower() != _SCHEME or not key.strip():

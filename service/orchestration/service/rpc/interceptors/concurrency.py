@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from orchestration.service.errors import ExhaustedError
+from orchestration.service.rpc.access import OPEN
 from orchestration.service.rpc.interceptors.base import RpcCall, Stage
+
+MAX_OPEN = 200
+"""Calls of health and reflection, streams too, that are served at once."""
 
 
 class ConcurrencyStage(Stage):
-    """Refuses a call when as many are being served as this gateway takes; unary calls and streams are counted apart."""
+    """Refuses a call when as many are being served as this gateway takes.
+
+    Unary calls, streams, and what anybody may call without a key are counted apart: strangers keep no caller out.
+    """
 
     def __init__(self, max_unary: int, max_streams: int) -> None:
         self._unary = _Slots("calls", max_unary)
         self._streams = _Slots("streams", max_streams)
+        self._open = _Slots("calls of health and reflection", MAX_OPEN)
+
+    def _slots(self, call: RpcCall) -> _Slots:
+        if call.method.startswith(OPEN):
+            return self._open
+        return self._streams if call.streaming else self._unary
 
     def begin(self, call: RpcCall) -> None:
         """Take a place. Raises `ExhaustedError` when there is none."""
-        (self._streams if call.streaming else self._unary).take()
+        self._slots(call).take()
 
     def end(self, call: RpcCall, error: BaseException | None) -> None:
         """Give the place back."""
-        (self._streams if call.streaming else self._unary).used -= 1
+        self._slots(call).used -= 1
 
 
 class _Slots:
