@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
 from orchestration.service.providers.kubernetes.kubeconfig import Cluster
 from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json, listed, part
+from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
 
 _PAGE = 500
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
-_MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*")')
-
-
-class RefusedError(Exception):
-    """The API server answered, and with no success."""
-
-    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.retry_after_s = retry_after_s
 
 
 class _Http(HttpClient):
@@ -73,7 +59,7 @@ class KubeApi:
         try:
             answer: Json = (await self._call("GET", path)).json()
         except RefusedError as refused:
-            if refused.status == 404:
+            if refused.misses(*_meant(path)):
                 return None
             raise
         return answer
@@ -114,7 +100,7 @@ class KubeApi:
         try:
             await self._call("DELETE", path, body=body)
         except RefusedError as refused:
-            if refused.status in {404, 409}:
+            if refused.status == 409 or refused.misses(*_meant(path)):
                 return False
             raise
         return True
@@ -131,7 +117,7 @@ class KubeApi:
         except HttpStatusError as error:
             if error.status == 401:
                 await self._headers(renew=True)  # for the caller's next try
-            raise _refused(error) from error
+            raise refusal(error) from error
 
     async def _call(
         self,
@@ -151,7 +137,7 @@ class KubeApi:
                 )
             except HttpStatusError as error:
                 if error.status != 401 or renew:
-                    raise _refused(error) from error
+                    raise refusal(error) from error
         raise AssertionError("the second attempt returns or raises")
 
     async def _headers(self, *, renew: bool = False) -> dict[str, str]:
@@ -170,27 +156,7 @@ def path(resource: str, namespace: str = "", name: str = "", sub: str = "") -> s
     return "/".join(part for part in parts if part)
 
 
-def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
-    """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
-    hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
-    reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
-    return ProviderUnavailableError(
-        f"kubernetes cannot {what}: {refused.message}{hint}",
-        reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
-        retry_after_s=refused.retry_after_s,
-    )
-
-
-def _refused(error: HttpStatusError) -> Exception:
-    if error.status >= 500 or error.status == 408:
-        return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
-    return RefusedError(error.status, _message(error.body) or error.message, error.retry_after_s)
-
-
-def _message(body: str) -> str:
-    """The sentence in a Status object, which may be cut off."""
-    match = _MESSAGE.search(body)
-    if match is None:
-        return ""
-    text: Any = json.loads(match[1])
-    return str(text)
+def _meant(path: str) -> tuple[str, str]:
+    """Resource and name of an object's path."""
+    *_, resource, name = path.split("/")
+    return resource, name

@@ -17,8 +17,9 @@ import structlog
 
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.providers.base import ProviderError
-from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, path
+from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.names import Json, owner_selector, part
+from orchestration.service.providers.kubernetes.refusals import RefusedError
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,84 @@
+"""Answers that are not the API server's word, or not of the shape that it gives."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orchestration.service.providers.base import InstanceRejectedError, ProviderUnavailableError
+from orchestration.service.providers.http_client import HttpStatusError
+from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
+from tests.support.kubernetes.harness import KubernetesHarness
+from tests.support.kubernetes.objects import StatusError
+from tests.support.kubernetes.server import on_the_way
+
+OTHERS_NOT_FOUND = [
+    "no healthy upstream",
+    "",
+    "404 page not found",
+    '{"kind": "Error", "reason": "NotFound"}',
+    '["NotFound"]',
+    json.dumps(StatusError(404, "Expired", "not this one").body),
+    json.dumps(StatusError(404, "NotFound", "of another", ("pods", "another")).body),
+    json.dumps(StatusError(404, "NotFound", "of another kind", ("clusters", "here")).body),
+]
+
+
+@pytest.mark.parametrize("text", OTHERS_NOT_FOUND)
+async def test_a_404_that_is_not_the_api_servers_word_is_no_missing_pod(harness: KubernetesHarness, text: str) -> None:
+    await harness.provider.create(harness.serving("one"))
+    harness.kube.granted = {("get", "pods"), ("delete", "pods"), ("list", "pods")}  # not to watch them
+    await harness.restart()
+    for _ in range(2):
+        harness.kube.faults.append(on_the_way("GET", "pods/og-", 404, text))
+        with pytest.raises(ProviderUnavailableError):
+            await harness.provider.describe("one")
+    assert not harness.kube.faults
+    assert await harness.provider.describe("one") is not None
+    harness.kube.faults.append(on_the_way("DELETE", "pods", 404, text))
+    with pytest.raises(ProviderUnavailableError):
+        await harness.provider.delete("one")
+    assert harness.running("one") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        *((404, text) for text in OTHERS_NOT_FOUND),
+        (302, json.dumps(StatusError(302, "Found", "elsewhere").body)),
+        (408, json.dumps(StatusError(408, "Timeout", "late").body)),
+        (400, "<html>Bad Request</html>"),
+        (409, "conflict"),
+        (422, "no"),
+        (403, "quota exceeded"),
+    ],
+)
+async def test_a_creation_that_something_else_answers_may_be_tried_again(
+    harness: KubernetesHarness, code: int, text: str
+) -> None:
+    for method, resource in (("POST", "pods"), ("PATCH", "secrets")):
+        harness.kube.faults.append(on_the_way(method, resource, code, text))
+        with pytest.raises(ProviderUnavailableError):
+            await harness.provider.create(harness.serving("one"))
+    assert not harness.kube.faults
+    await harness.provider.create(harness.serving("one"))
+    assert len(list(harness.kube.objects.find("pods"))) == 1
+
+
+async def test_only_a_namespace_that_is_named_as_missing_refuses_a_creation(harness: KubernetesHarness) -> None:
+    missing = StatusError(404, "NotFound", 'namespaces "llm" not found', ("namespaces", "llm"))
+    harness.kube.faults.append(on_the_way("POST", "pods", 404, json.dumps(missing.body)))
+    with pytest.raises(InstanceRejectedError) as caught:
+        await harness.provider.create(harness.serving("one"))
+    assert caught.value.reason == "NAMESPACE_NOT_FOUND"
+
+
+def test_a_status_that_is_cut_off_is_understood() -> None:
+    name = "n" * 250
+    body = json.dumps(StatusError(404, "NotFound", f'nodes "{name}" not found', ("nodes", name)).body)
+    refused = refusal(HttpStatusError("404", 404, body[:500]))
+    assert isinstance(refused, RefusedError)
+    assert refused.misses("nodes", name)
+    assert refused.message == f'nodes "{name}" not found'
+    assert isinstance(refusal(HttpStatusError("404", 404, body[1:500])), ProviderUnavailableError)
