@@ -82,3 +82,61 @@ def test_a_status_that_is_cut_off_is_understood() -> None:
     assert refused.misses("nodes", name)
     assert refused.message == f'nodes "{name}" not found'
     assert isinstance(refusal(HttpStatusError("404", 404, body[1:500])), ProviderUnavailableError)
+
+
+NO_OBJECT = ["", "null", "[]", "{}", "<html>Welcome</html>", '{"metadata": {"name": 1}}', '{"metadata": {"name": "b"}}']
+NO_LIST = [
+    "",
+    "null",
+    "[]",
+    "<html>Welcome</html>",
+    '{"items": []}',
+    '{"metadata": {}}',
+    '{"kind": "Status", "metadata": {}, "items": []}',
+    '{"kind": "PodList", "metadata": {}, "items": {"a": 1}}',
+    '{"kind": "PodList", "metadata": {}, "items": "none"}',
+    '{"kind": "PodList", "metadata": {}, "items": [1]}',
+    '{"kind": "PodList", "metadata": {}, "items": [{"spec": {}}]}',
+    '{"kind": "PodList", "metadata": {"continue": 7}, "items": []}',
+]
+
+
+@pytest.mark.parametrize("text", NO_OBJECT)
+async def test_a_success_that_is_no_object_is_no_missing_pod(harness: KubernetesHarness, text: str) -> None:
+    harness.kube.faults.append(on_the_way("GET", "pods/og-", 200, text))
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.describe("one")
+    assert caught.value.reason == "BAD_ANSWER"
+    harness.kube.faults.append(on_the_way("POST", "pods", 200, text.replace('"b"', "null")))
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.create(harness.serving("one"))
+    harness.kube.faults.append(on_the_way("PATCH", "secrets", 200, text))
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await harness.provider.create(harness.serving("one"))
+    assert caught.value.reason == "BAD_ANSWER"
+
+
+@pytest.mark.parametrize("text", NO_LIST)
+async def test_a_success_that_is_no_list_does_not_mean_that_there_is_nothing(
+    harness: KubernetesHarness, text: str
+) -> None:
+    for resource in ("pods", "nodes"):
+        harness.kube.faults += [on_the_way("GET", resource, 200, text)] * 20  # the watch lists as well
+        with pytest.raises(ProviderUnavailableError) as caught:
+            _ = await (harness.provider.list_owned() if resource == "pods" else harness.provider.list_resources())
+        assert caught.value.reason == "BAD_ANSWER"
+        harness.kube.faults.clear()
+
+
+async def test_an_empty_list_is_an_empty_list(harness: KubernetesHarness) -> None:
+    harness.kube.faults += [
+        on_the_way("GET", "pods", 200, '{"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": null}')
+    ] * 20
+    assert list(await harness.provider.list_owned()) == []
+
+
+async def test_a_list_without_end_is_given_up(harness: KubernetesHarness) -> None:
+    page = '{"kind": "NodeList", "metadata": {"continue": "again"}, "items": []}'
+    harness.kube.faults += [on_the_way("GET", "nodes", 200, page)] * 2000
+    with pytest.raises(ProviderUnavailableError, match="does not end"):
+        await harness.provider.list_resources()

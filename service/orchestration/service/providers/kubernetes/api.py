@@ -10,10 +10,13 @@ import aiohttp
 
 from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
 from orchestration.service.providers.kubernetes.kubeconfig import Cluster
-from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json, listed, part
+from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json
 from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
+from orchestration.service.providers.kubernetes.shapes import bad_answer, object_in, page_in
 
 _PAGE = 500
+_MOST_PAGES = 1000
+"""Half a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
 
 
@@ -57,12 +60,12 @@ class KubeApi:
     async def get(self, path: str) -> Json | None:
         """The object, None when there is none. Raises as all calls: `RefusedError`, `ProviderUnavailableError`."""
         try:
-            answer: Json = (await self._call("GET", path)).json()
+            answer = await self._call("GET", path)
         except RefusedError as refused:
             if refused.misses(*_meant(path)):
                 return None
             raise
-        return answer
+        return object_in(answer, _meant(path)[1])
 
     async def find_all(self, path: str, **selectors: str) -> list[Json]:
         """All objects that the selectors mean."""
@@ -73,24 +76,22 @@ class KubeApi:
         """The same, page by page, and the version from which a watch goes on."""
         found: list[Json] = []
         params = {"limit": str(_PAGE), **selectors}
-        while True:
-            page: Json = (await self._call("GET", path, params=params)).json()
-            found += listed(page, "items")
-            following: str = part(page, "metadata").get("continue", "")
+        for _ in range(_MOST_PAGES):
+            items, following, version = page_in(await self._call("GET", path, params=params))
+            found += items
             if not following:
-                return found, str(part(page, "metadata").get("resourceVersion", ""))
+                return found, version
             params["continue"] = following
+        raise bad_answer(f"kubernetes: the list {path} does not end after {_MOST_PAGES} pages")
 
     async def create(self, path: str, body: Json) -> Json:
         """The object made; 409 when its name is taken, so that a second call makes no second one."""
-        answer: Json = (await self._call("POST", path, body=body, params={"fieldManager": FIELD_MANAGER})).json()
-        return answer
+        return object_in(await self._call("POST", path, body=body, params={"fieldManager": FIELD_MANAGER}))
 
-    async def apply(self, path: str, body: Json) -> Json:
-        """The object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
+    async def apply(self, path: str, body: Json) -> None:
+        """Have the object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
         params = {"fieldManager": FIELD_MANAGER}
-        answer: Json = (await self._call("PATCH", path, body=body, params=params, headers=_APPLY)).json()
-        return answer
+        object_in(await self._call("PATCH", path, body=body, params=params, headers=_APPLY), _meant(path)[1])
 
     async def delete(self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None) -> bool:
         """Ask for its end; False when it is not there, or is another one by now."""
