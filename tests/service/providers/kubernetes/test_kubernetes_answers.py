@@ -8,10 +8,12 @@ import pytest
 
 from orchestration.service.providers.base import InstanceRejectedError, ProviderUnavailableError
 from orchestration.service.providers.http_client import HttpStatusError
+from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
 from tests.support.kubernetes.harness import KubernetesHarness
 from tests.support.kubernetes.objects import StatusError
 from tests.support.kubernetes.server import on_the_way
+from tests.support.provider_processes import ended
 
 OTHERS_NOT_FOUND = [
     "no healthy upstream",
@@ -140,3 +142,17 @@ async def test_a_list_without_end_is_given_up(harness: KubernetesHarness) -> Non
     harness.kube.faults += [on_the_way("GET", "nodes", 200, page)] * 2000
     with pytest.raises(ProviderUnavailableError, match="does not end"):
         await harness.provider.list_resources()
+
+
+async def test_what_others_write_into_a_pod_keeps_none_from_being_read(harness: KubernetesHarness) -> None:
+    await harness.provider.create(harness.exiting("one", 1))
+    await harness.provider.create(harness.serving("two"))
+    await ended(harness.provider, "one")
+    pod = harness.kube.pod("one")
+    assert pod is not None
+    pod["metadata"]["annotations"] |= {names.PRICE: "dear", names.CREATED_AT: "nan"}
+    pod["status"] |= {"reason": "Evicted\ud800", "message": "for\0want \udfff"}
+    found = {item.name: item for item in await harness.provider.list_owned()}
+    assert set(found) == {"one", "two"}
+    assert (found["one"].price_per_hour, found["one"].message) == (0.0, "for\ufffdwant \ufffd")
+    assert found["one"].reason == "EVICTED\ufffd"

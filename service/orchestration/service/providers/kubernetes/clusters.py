@@ -137,5 +137,4 @@ class Clusters:
 
 
 def _age(found: Found) -> tuple[float, str]:
-    created = names.notes(found.pod).get(names.CREATED_AT, "0")
-    return float(created), found.pod["metadata"]["name"]
+    return names.noted_number(found.pod, names.CREATED_AT), found.pod["metadata"]["name"]

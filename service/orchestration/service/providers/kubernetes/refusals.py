@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.http_client import HttpStatusError
+from orchestration.service.providers.kubernetes.names import Json, is_json
 
 _CUT_OFF = re.compile(r'\{\s*"kind"\s*:\s*"Status"')
 """How a Status begins of which the client kept the first part only."""
@@ -58,7 +58,7 @@ def refusal(error: HttpStatusError) -> Exception:
     if not certain or not 400 <= error.status < 500 or error.status == 408:
         return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
     details = status.get("details")
-    given: dict[str, Any] = details if isinstance(details, dict) else {}
+    given = details if is_json(details) else {}
     return RefusedError(
         error.status,
         str(status.get("message") or error.message),
@@ -79,17 +79,17 @@ def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
     )
 
 
-def _status(body: str) -> dict[str, Any]:
+def _status(body: str) -> Json:
     """The Status object in an answer; empty when it is none."""
     try:
-        found: Any = json.loads(body)
+        found: object = json.loads(body)
     except ValueError:
         return _cut_off(body) if _CUT_OFF.match(body) else {}
-    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
+    return found if is_json(found) and found.get("kind") == "Status" else {}
 
 
-def _cut_off(body: str) -> dict[str, Any]:
+def _cut_off(body: str) -> Json:
     """The fields of a Status whose end is missing, as far as they are there."""
     matches = {key: re.search(f'"{key}"{_TEXT}', body) for key in ("message", "reason")}
-    fields: dict[str, Any] = {key: json.loads(match[1], strict=False) for key, match in matches.items() if match}
+    fields: Json = {key: json.loads(match[1], strict=False) for key, match in matches.items() if match}
     return {"kind": "Status"} | fields

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeGuard, cast
 
 from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.http_client import Answer
-from orchestration.service.providers.kubernetes.names import Json
+from orchestration.service.providers.kubernetes.names import Json, is_json
 
 
 def object_in(answer: Answer, name: str = "") -> Json:
@@ -16,19 +16,22 @@ def object_in(answer: Answer, name: str = "") -> Json:
         raise _other("an object", answer)
     if name and found["metadata"]["name"] != name:
         raise _other(f"the object {name!r}", answer)
-    return dict(found)
+    return found
 
 
 def page_in(answer: Answer) -> tuple[list[Json], str, str]:
     """A list's items, where its next page begins (empty: it has none) and its version; raises as `object_in`."""
     page = _json(answer)
-    metadata = page.get("metadata") if isinstance(page, dict) else None
-    if not isinstance(metadata, dict) or not str(page.get("kind", "List")).endswith("List") or "items" not in page:
+    metadata = page.get("metadata") if is_json(page) else None
+    if not is_json(page) or not is_json(metadata) or not str(page.get("kind", "List")).endswith("List"):
         raise _other("a list", answer)
-    items: Any = page["items"] or []  # null is an empty list as Go writes it
-    if not isinstance(items, list) or not all(_is_object(item) for item in items):
+    items: object = page.get("items", "")
+    if items is None:  # an empty list, as Go may write it
+        items = list[Json]()
+    if not _is_objects(items):
         raise _other("a list of objects", answer)
-    following, version = metadata.get("continue") or "", metadata.get("resourceVersion") or ""
+    following: object = metadata.get("continue") or ""
+    version: object = metadata.get("resourceVersion") or ""
     if not isinstance(following, str) or not isinstance(version, str):
         raise _other("a list with a version", answer)
     return items, following, version
@@ -39,16 +42,21 @@ def bad_answer(text: str) -> ProviderUnavailableError:
     return ProviderUnavailableError(text, reason="BAD_ANSWER")
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: Answer) -> object:
     try:
-        return answer.json()
+        found: object = answer.json()
     except ProviderError as error:
         raise bad_answer(f"kubernetes: {error.message}") from error
+    return found
 
 
-def _is_object(item: Any) -> bool:
-    metadata = item.get("metadata") if isinstance(item, dict) else None
-    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+def _is_object(item: object) -> TypeGuard[Json]:
+    metadata = item.get("metadata") if is_json(item) else None
+    return is_json(metadata) and isinstance(metadata.get("name"), str)
+
+
+def _is_objects(items: object) -> TypeGuard[list[Json]]:
+    return isinstance(items, list) and all(_is_object(item) for item in cast("list[object]", items))
 
 
 def _other(wanted: str, answer: Answer) -> ProviderUnavailableError:
