@@ -22,7 +22,8 @@ _MERGED = ("labels", "annotations")
 class StatusError(Exception):
     """An answer that is no success."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, about: tuple[str, str] | None = None) -> None:
+        """``about``: resource and name of what it is about."""
         super().__init__(message)
         self.code = code
         self.body: Json = {
@@ -32,6 +33,7 @@ class StatusError(Exception):
             "status": "Failure",
             "message": message,
             "reason": reason,
+            "details": {"kind": about[0], "name": about[1]} if about else {},
             "code": code,
         }
 
@@ -65,7 +67,7 @@ class Objects:
         try:
             return self._items[resource, namespace, name]
         except KeyError:
-            raise StatusError(404, "NotFound", f'{resource} "{name}" not found') from None
+            raise StatusError(404, "NotFound", f'{resource} "{name}" not found', (resource, name)) from None
 
     def touch(self, item: Json) -> None:
         """It has changed."""
@@ -88,7 +90,7 @@ class Objects:
         """A new object. Raises `StatusError`."""
         name = str(body["metadata"]["name"])
         if resource != "nodes" and namespace not in self.namespaces:
-            raise StatusError(404, "NotFound", f'namespaces "{namespace}" not found')
+            raise StatusError(404, "NotFound", f'namespaces "{namespace}" not found', ("namespaces", namespace))
         if not _NAME.fullmatch(name) and resource != "nodes":
             raise StatusError(422, "Invalid", f'{KINDS[resource]} "{name}" is invalid: metadata.name')
         if (resource, namespace, name) in self._items:

@@ -232,6 +232,17 @@ def refuse(method: str, resource: str, code: int, reason: str, message: str, **h
     return fault
 
 
+def on_the_way(method: str, resource: str, code: int, text: str = "", **headers: str) -> Fault:
+    """An answer of what stands before the API server, to the next such call."""
+
+    def fault(request: web.Request) -> web.StreamResponse | None:
+        if request.method != method or f"/{resource}" not in request.path or "watch" in request.query:
+            return None
+        return web.Response(status=code, text=text, headers=headers)
+
+    return fault
+
+
 def _check_token(request: web.Request) -> None:
     if request.headers.get("Authorization") != f"Bearer {TOKEN}":
         raise StatusError(401, "Unauthorized", "Unauthorized")

@@ -40,6 +40,31 @@ async def test_gpus_that_are_free_are_offered_in_every_number(harness: Kubernete
     assert found["here/llm#cpu#"].available_count == 3 * 32
 
 
+@pytest.mark.parametrize("memory", ["80Gi", "", "-5", "nan", "1e400", "9" * 400, "\u0661"])
+async def test_a_label_of_memory_that_is_no_number_keeps_no_offer_back(harness: KubernetesHarness, memory: str) -> None:
+    harness.kube.add_node("odd-1", gpus=2, gpu_type="NVIDIA-H100", labels={"nvidia.com/gpu.memory": memory})
+    found = await offers(harness)
+    odd = found["here/llm#NVIDIA-H100x2#"]
+    assert (odd.gpu_memory_gb, odd.available_count) == (0.0, 1)
+    assert found["here/llm#NVIDIA-L4x1#"].gpu_memory_gb == 80.0
+    await harness.provider.create(harness.spec("one", gpu_count=2, gpu_types=("h100",)))
+    pod = harness.kube.pod("one")
+    assert pod is not None
+    assert pod["spec"]["nodeName"] == "odd-1"
+
+
+@pytest.mark.parametrize(("count", "most"), [("many", 0), ("-1", 0), ("1e999", 0), ("1e15", 1024)])
+async def test_a_number_of_gpus_that_cannot_be_keeps_no_offer_back(
+    harness: KubernetesHarness, count: str, most: int
+) -> None:
+    node = harness.kube.add_node("odd-1", gpus=2, gpu_type="NVIDIA-H100")
+    node["status"]["allocatable"] |= {"nvidia.com/gpu": count, "cpu": "all", "memory": "1e999", "pods": "x"}
+    node["status"]["conditions"].append({"reason": "of no type"})
+    found = await offers(harness)
+    assert sum(item.gpu_type == "NVIDIA-H100" for item in found.values()) == most
+    assert found["here/llm#NVIDIA-L4x1#"].available_count == 4
+
+
 async def test_what_pods_hold_is_not_offered(harness: KubernetesHarness) -> None:
     await harness.provider.create(harness.spec("one", gpu_count=3, resource_id="here/llm#NVIDIA-L4x3#"))
     counts = {item.gpu_count: item.available_count for item in (await offers(harness)).values() if item.gpu_count}

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+
 from orchestration.service.providers.base import InstanceState
 from tests.support.kubernetes.harness import KubernetesHarness
+from tests.support.kubernetes.objects import StatusError
 from tests.support.provider_processes import gone, until, until_async
 
 
@@ -75,3 +82,36 @@ async def test_without_the_right_to_watch_pods_are_asked_for(harness: Kubernetes
     await _runs(harness, "one")
     await harness.provider.delete("one")
     await gone(harness.provider, "one")
+
+
+def _too_old() -> web.Response:
+    return web.json_response(StatusError(410, "Expired", "too old resource version").body, status=410)
+
+
+def _same_again() -> web.Response:
+    error = StatusError(410, "Expired", "too old resource version").body
+    return web.json_response({"type": "ERROR", "object": error})
+
+
+@pytest.mark.parametrize("answer", [_too_old, _same_again, web.Response], ids=["410", "error-event", "ends-at-once"])
+async def test_a_server_that_ends_every_watch_is_left_in_peace(
+    harness: KubernetesHarness, answer: Callable[[], web.Response]
+) -> None:
+    asked = 0
+
+    def fault(request: web.Request) -> web.Response | None:
+        nonlocal asked
+        if request.query.get("watch") != "true":
+            return None
+        asked += 1
+        return answer()
+
+    await until(lambda: harness.kube.watching, 30)
+    harness.kube.faults += [fault] * 10_000
+    harness.kube.cut_watches = True
+    await until(lambda: asked >= 2, 30)  # once more at once, then after a pause
+    await asyncio.sleep(1.0)
+    assert asked < 50
+    harness.kube.faults.clear()
+    harness.kube.cut_watches = False
+    await until(lambda: harness.kube.watching, 60)

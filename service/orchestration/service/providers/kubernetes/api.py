@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
 from orchestration.service.providers.kubernetes.kubeconfig import Cluster
-from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json, listed, part
+from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json
+from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
+from orchestration.service.providers.kubernetes.shapes import bad_answer, object_in, page_in
 
 _PAGE = 500
+_MOST_PAGES = 1000
+"""Half a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
-_MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*")')
-
-
-class RefusedError(Exception):
-    """The API server answered, and with no success."""
-
-    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.retry_after_s = retry_after_s
 
 
 class _Http(HttpClient):
@@ -71,12 +60,12 @@ class KubeApi:
     async def get(self, path: str) -> Json | None:
         """The object, None when there is none. Raises as all calls: `RefusedError`, `ProviderUnavailableError`."""
         try:
-            answer: Json = (await self._call("GET", path)).json()
+            answer = await self._call("GET", path)
         except RefusedError as refused:
-            if refused.status == 404:
+            if refused.misses(*_meant(path)):
                 return None
             raise
-        return answer
+        return object_in(answer, _meant(path)[1])
 
     async def find_all(self, path: str, **selectors: str) -> list[Json]:
         """All objects that the selectors mean."""
@@ -87,24 +76,22 @@ class KubeApi:
         """The same, page by page, and the version from which a watch goes on."""
         found: list[Json] = []
         params = {"limit": str(_PAGE), **selectors}
-        while True:
-            page: Json = (await self._call("GET", path, params=params)).json()
-            found += listed(page, "items")
-            following: str = part(page, "metadata").get("continue", "")
+        for _ in range(_MOST_PAGES):
+            items, following, version = page_in(await self._call("GET", path, params=params))
+            found += items
             if not following:
-                return found, str(part(page, "metadata").get("resourceVersion", ""))
+                return found, version
             params["continue"] = following
+        raise bad_answer(f"kubernetes: the list {path} does not end after {_MOST_PAGES} pages")
 
     async def create(self, path: str, body: Json) -> Json:
         """The object made; 409 when its name is taken, so that a second call makes no second one."""
-        answer: Json = (await self._call("POST", path, body=body, params={"fieldManager": FIELD_MANAGER})).json()
-        return answer
+        return object_in(await self._call("POST", path, body=body, params={"fieldManager": FIELD_MANAGER}))
 
-    async def apply(self, path: str, body: Json) -> Json:
-        """The object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
+    async def apply(self, path: str, body: Json) -> None:
+        """Have the object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
         params = {"fieldManager": FIELD_MANAGER}
-        answer: Json = (await self._call("PATCH", path, body=body, params=params, headers=_APPLY)).json()
-        return answer
+        object_in(await self._call("PATCH", path, body=body, params=params, headers=_APPLY), _meant(path)[1])
 
     async def delete(self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None) -> bool:
         """Ask for its end; False when it is not there, or is another one by now."""
@@ -114,7 +101,7 @@ class KubeApi:
         try:
             await self._call("DELETE", path, body=body)
         except RefusedError as refused:
-            if refused.status in {404, 409}:
+            if refused.status == 409 or refused.misses(*_meant(path)):
                 return False
             raise
         return True
@@ -131,7 +118,7 @@ class KubeApi:
         except HttpStatusError as error:
             if error.status == 401:
                 await self._headers(renew=True)  # for the caller's next try
-            raise _refused(error) from error
+            raise refusal(error) from error
 
     async def _call(
         self,
@@ -151,7 +138,7 @@ class KubeApi:
                 )
             except HttpStatusError as error:
                 if error.status != 401 or renew:
-                    raise _refused(error) from error
+                    raise refusal(error) from error
         raise AssertionError("the second attempt returns or raises")
 
     async def _headers(self, *, renew: bool = False) -> dict[str, str]:
@@ -170,27 +157,7 @@ def path(resource: str, namespace: str = "", name: str = "", sub: str = "") -> s
     return "/".join(part for part in parts if part)
 
 
-def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
-    """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
-    hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
-    reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
-    return ProviderUnavailableError(
-        f"kubernetes cannot {what}: {refused.message}{hint}",
-        reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
-        retry_after_s=refused.retry_after_s,
-    )
-
-
-def _refused(error: HttpStatusError) -> Exception:
-    if error.status >= 500 or error.status == 408:
-        return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
-    return RefusedError(error.status, _message(error.body) or error.message, error.retry_after_s)
-
-
-def _message(body: str) -> str:
-    """The sentence in a Status object, which may be cut off."""
-    match = _MESSAGE.search(body)
-    if match is None:
-        return ""
-    text: Any = json.loads(match[1])
-    return str(text)
+def _meant(path: str) -> tuple[str, str]:
+    """Resource and name of an object's path."""
+    *_, resource, name = path.split("/")
+    return resource, name

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration.service.providers.kubernetes import names
-from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.names import Json
 from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.watching import PodWatch
 
 _MAX_HINTS = 100_000
@@ -136,5 +137,4 @@ class Clusters:
 
 
 def _age(found: Found) -> tuple[float, str]:
-    created = names.notes(found.pod).get(names.CREATED_AT, "0")
-    return float(created), found.pod["metadata"]["name"]
+    return names.noted_number(found.pod, names.CREATED_AT), found.pod["metadata"]["name"]

@@ -15,10 +15,11 @@ from orchestration.service.providers.base import (
     ProviderUnavailableError,
 )
 from orchestration.service.providers.kubernetes import manifests, names, nodes
-from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.api import path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.names import Json, part
 from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings
 from orchestration.service.providers.kubernetes.states import container, unschedulable
 
@@ -64,7 +65,7 @@ class Creator:
         try:
             made = await api.create(path("pods", place.namespace), pod)
         except RefusedError as refused:
-            if refused.status != 409 or "quota" in refused.message:
+            if refused.status != 409 or _over_quota(refused):
                 raise _not_made(refused, place) from refused
             # Somebody else was first: another call of ours, or a stranger.
             found = await self._clusters.look(place, spec.name)
@@ -75,7 +76,10 @@ class Creator:
 
     async def _taken(self, place: Place, spec: InstanceSpec) -> ProviderError:
         name = names.object_name(spec.owner, spec.name)
-        other = await self._clusters.api(place).get(path("pods", place.namespace, name))
+        try:
+            other = await self._clusters.api(place).get(path("pods", place.namespace, name))
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
         if other is None:
             return ProviderUnavailableError(f"the Pod {name} in {place} has just gone; it can be made now")
         return InstanceConflictError("NAME_TAKEN", f"the Pod {name} in {place} is there, and not of this gateway")
@@ -141,10 +145,10 @@ class Creator:
 
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:
     """Why the cluster did not take an object."""
-    if "quota" in refused.message:
+    if _over_quota(refused):
         return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
     match refused.status:
-        case 404:
+        case 404 if refused.is_missing and refused.about == ("namespaces", place.namespace):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 409:
             return InstanceConflictError("OBJECT_MANAGED_ELSEWHERE", f"{place}: {refused.message}")
@@ -152,3 +156,7 @@ def _not_made(refused: RefusedError, place: Place) -> ProviderError:
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
         case _:
             return as_provider_error(refused, f"create a replica in {place}")
+
+
+def _over_quota(refused: RefusedError) -> bool:
+    return bool(refused.reason) and "quota" in refused.message

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestration.service.providers.kubernetes import names
-from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.api import path
 from orchestration.service.providers.kubernetes.clusters import Found
 from orchestration.service.providers.kubernetes.names import Json, listed, part
+from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 
 _MAX_KNOWN = 100_000
 

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from orchestration.service.providers.base import LogRecord
 from orchestration.service.providers.kubernetes import names
-from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.clusters import Found
 from orchestration.service.providers.kubernetes.names import part
+from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.states import container
 from orchestration.service.providers.local.shim.logfile import LineSplitter
 
@@ -81,7 +81,7 @@ async def _stream(found: Found, after: str, *, follow: bool) -> AsyncGenerator[_
                     for kept in resume.feed(line):
                         yield kept
     except RefusedError as refused:
-        if refused.status not in {400, 404}:  # its container has no log yet, or it is gone
+        if refused.status != 400 and not refused.is_missing:  # its container has no log yet, or it is gone
             raise as_provider_error(refused, f"read a log in {found.place}") from refused
     for line in reader.flush():
         for kept in resume.feed(line):

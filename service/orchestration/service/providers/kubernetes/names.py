@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 Json = dict[str, Any]
 """An object of the Kubernetes API."""
@@ -41,6 +42,11 @@ def label_value(text: str) -> str:
     return text if _LABEL_VALUE.fullmatch(text) else hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
 
+def is_json(value: object) -> TypeGuard[Json]:
+    """Whether a value read from JSON is an object."""
+    return isinstance(value, dict)
+
+
 def part(item: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     """The object below these keys; empty where one is absent or null."""
     for key in keys:
@@ -61,6 +67,15 @@ def owner_selector(owner: str) -> str:
 def notes(item: Mapping[str, Any]) -> Mapping[str, str]:
     """The object's annotations."""
     return part(item, "metadata", "annotations")
+
+
+def noted_number(item: Mapping[str, Any], key: str) -> float:
+    """A number among the annotations, 0.0 or more; 0.0 where there is none, or somebody wrote something else."""
+    try:
+        value = float(notes(item).get(key) or 0.0)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) and value > 0 else 0.0
 
 
 def is_owned(item: Mapping[str, Any], owner: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration.service.providers.base import Resource
 from orchestration.service.providers.kubernetes.names import Json, listed, part
-from orchestration.service.providers.kubernetes.quantities import quantity
+from orchestration.service.providers.kubernetes.quantities import amount, quantity
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings
 
 REGION_LABEL = "topology.kubernetes.io/region"
@@ -16,6 +17,9 @@ CPU = "cpu"
 UNKNOWN_TYPE = "gpu"
 """In ids of offers, for GPUs whose node does not tell what they are."""
 _GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
+_MOST_GPUS = 1024
+"""Of a node; each number of them is an offer. Far more than there are, also where each is shared by many."""
+_MEMORY_MIB = re.compile(r"[0-9]{1,9}")
 _AS_MANY_AS_COME = 1000
 """Available where an autoscaler brings nodes: how many, it does not tell."""
 _ENDED = {"Succeeded", "Failed"}
@@ -78,7 +82,7 @@ def to_node(item: Json, settings: KubernetesSettings) -> Node:
     """The node of an object of the API."""
     spec, labels, has = part(item, "spec"), part(item, "metadata", "labels"), part(item, "status", "allocatable")
     conditions: list[Json] = listed(part(item, "status"), "conditions")
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
     taints: list[Json] = listed(spec, "taints")
     hard = [taint for taint in taints if taint.get("effect") != "PreferNoSchedule"]
     tolerated = all(any(item.tolerates(taint) for item in settings.tolerations) for taint in hard)
@@ -88,13 +92,19 @@ def to_node(item: Json, settings: KubernetesSettings) -> Node:
         ready=ready,
         takes=ready and tolerated and selected and not spec.get("unschedulable"),
         gpu_type=labels.get(settings.gpu_type_label, ""),
-        gpus=int(quantity(has.get(settings.gpu_resource, "0"))),
-        gpu_memory_gb=float(labels.get(_GPU_MEMORY_LABEL) or 0) / 1024,
-        cpus=quantity(has.get("cpu", "0")),
-        ram_gb=quantity(has.get("memory", "0")) / 2**30,
-        pods=int(quantity(has.get("pods", "0"))),
+        gpus=min(int(amount(has.get(settings.gpu_resource))), _MOST_GPUS),
+        gpu_memory_gb=_gpu_memory_gb(labels.get(_GPU_MEMORY_LABEL)),
+        cpus=amount(has.get("cpu")),
+        ram_gb=amount(has.get("memory")) / 2**30,
+        pods=int(amount(has.get("pods"))),
         region=labels.get(REGION_LABEL, ""),
     )
+
+
+def _gpu_memory_gb(label: object) -> float:
+    """GiB of a label of MiB, as NVIDIA's feature discovery writes it; 0.0 for whatever else somebody wrote."""
+    text = str(label)
+    return int(text) / 1024 if _MEMORY_MIB.fullmatch(text) else 0.0
 
 
 def requested(pod: Json, resource: str) -> float:
@@ -103,7 +113,7 @@ def requested(pod: Json, resource: str) -> float:
     containers: list[Json] = listed(pod["spec"], "containers")
     for one in containers:
         asked = part(one, "resources", "requests") or part(one, "resources", "limits")
-        held += quantity(asked.get(resource, "0"))
+        held += amount(asked.get(resource))
     return held
 
 

@@ -19,12 +19,13 @@ from orchestration.service.providers.base import (
     Resource,
 )
 from orchestration.service.providers.kubernetes import nodes
-from orchestration.service.providers.kubernetes.api import RefusedError, as_provider_error, path
+from orchestration.service.providers.kubernetes.api import path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.creation import Creator
 from orchestration.service.providers.kubernetes.endpoints import Endpoints
 from orchestration.service.providers.kubernetes.logs import read_log
 from orchestration.service.providers.kubernetes.places import Place, Places
+from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings, parse
 from orchestration.service.providers.kubernetes.states import seconds, to_instance
 from orchestration.service.providers.unconfigured import UnconfiguredProvider

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = {
@@ -36,3 +37,16 @@ def quantity(text: str) -> float:
         raise ValueError(f"{text!r} is no quantity")
     digits, exponent, unit = match.groups()
     return float(digits + (exponent or "")) * _UNITS[unit or ""]
+
+
+def amount(text: object) -> float:
+    """What a cluster says that there is of something, 0.0 or more; 0.0 where it says nothing that can be counted by.
+
+    >>> amount("500m"), amount("80Gb"), amount("-1"), amount("1e999"), amount(None)
+    (0.5, 0.0, 0.0, 0.0, 0.0)
+    """
+    try:
+        value = quantity(str(text))
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) and value > 0 else 0.0

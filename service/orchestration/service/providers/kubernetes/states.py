@@ -11,6 +11,7 @@ from typing import Any
 from orchestration.service.providers.base import Instance, InstanceState
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.names import Json, listed, part
+from orchestration.service.providers.plain_text import plain
 
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
 """Reasons for which a container waits, and would wait for ever."""
@@ -43,10 +44,10 @@ def to_instance(pod: Json, place: str, endpoint: str, now: float, start_timeout_
         endpoint=endpoint,
         exit_code=found.exit_code,
         signal=found.signal,
-        reason=found.reason,
-        message=found.message,
+        reason=plain(found.reason),
+        message=plain(found.message),  # a container may have written it
         hostname=str(pod["spec"].get("nodeName") or ""),
-        price_per_hour=float(noted.get(names.PRICE) or 0.0),
+        price_per_hour=names.noted_number(pod, names.PRICE),
         started_at=_started_at(pod),
         deployment_id=noted.get(names.DEPLOYMENT_ID, ""),
         replica_id=noted.get(names.REPLICA_ID, ""),
@@ -112,7 +113,7 @@ def _waiting(pod: Json, waiting: Mapping[str, Any], now: float, start_timeout_s:
 def _waits_since(pod: Json, reason: str) -> float:
     """Unix seconds by the gateway's clock, which need not be the cluster's: of that, differences alone count."""
     created = seconds(pod["metadata"].get("creationTimestamp"))
-    began = float(names.notes(pod).get(names.CREATED_AT) or created)
+    began = names.noted_number(pod, names.CREATED_AT) or created
     scheduled = seconds(_condition(pod, "PodScheduled").get("lastTransitionTime"))
     return began if reason == "Unschedulable" else began + max(0.0, scheduled - created)
 

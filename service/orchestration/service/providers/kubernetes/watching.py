@@ -17,8 +17,9 @@ import structlog
 
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.providers.base import ProviderError
-from orchestration.service.providers.kubernetes.api import KubeApi, RefusedError, path
+from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.names import Json, owner_selector, part
+from orchestration.service.providers.kubernetes.refusals import RefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,8 @@ _TOUCHED_S = 10.0
 _MAX_EVENT = 8 * 1024 * 1024
 _GONE = 410
 _WORST = 8
+_LASTING_S = 5.0
+"""A watch that was open for so long may be taken up at once, even if nothing came of it."""
 
 
 class PodWatch:
@@ -43,6 +46,10 @@ class PodWatch:
         self._version = ""
         """From where to go on; empty: from a new list."""
         self._connected = False
+        self._opened_at: float | None = None
+        """When the watch of this turn was opened; None: it was not."""
+        self._heard = False
+        """Whether it brought something new."""
         self._touched: dict[str, float] = {}
         self._backoff = Backoff(initial_s=0.5, maximum_s=60.0)
 
@@ -60,29 +67,40 @@ class PodWatch:
         self._touched[name] = time.monotonic()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        failures = 0
+        """Watch until cancelled; without a pause only after a watch that was worth something, and only once."""
+        failures, told = 0, False
         while True:
-            try:
-                await self._watch()
-                failures = 0
-                continue
-            except RefusedError as refused:
-                self._version = ""
-                if refused.status == _GONE:  # what happened since is not known any more
-                    continue
-                why = refused.message
-            except ProviderError as error:
-                why = error.message
-            except Exception as error:  # an event of a kind that is not understood must not end the watch
-                self._version = ""
-                why = f"{type(error).__name__}: {error}"
-            finally:
-                self._connected = False
+            why, at_once = await self._turn()
+            if self._was_worth_it():
+                failures, told = 0, False
             failures = min(failures + 1, _WORST)
-            if failures == 1:
+            if at_once and failures == 1:
+                continue
+            if not told:
                 log.info("Pods are not watched for now; they are asked for one by one", path=self._path, error=why)
+                told = True
             await asyncio.sleep(self._backoff.delay(failures))
+
+    async def _turn(self) -> tuple[str, bool]:
+        """One watch to its end; why it ended, and whether servers end watches so that are well."""
+        self._opened_at, self._heard = None, False
+        try:
+            await self._watch()
+            return "the server ends watches as soon as they are opened", True
+        except RefusedError as refused:
+            self._version = ""
+            return refused.message, refused.status == _GONE  # what happened since is not known any more
+        except ProviderError as error:
+            return error.message, False
+        except Exception as error:  # an event of a kind that is not understood must not end the watch
+            self._version = ""
+            return f"{type(error).__name__}: {error}", False
+        finally:
+            self._connected = False
+
+    def _was_worth_it(self) -> bool:
+        lasted_s = 0.0 if self._opened_at is None else time.monotonic() - self._opened_at
+        return self._heard or lasted_s >= _LASTING_S
 
     async def _watch(self) -> None:
         """From the last version, or a new list, to the end of one answer."""
@@ -96,7 +114,7 @@ class PodWatch:
             "resourceVersion": self._version,
         }
         async with self._api.stream(self._path, params, _READ_S) as response:
-            self._connected = True
+            self._connected, self._opened_at = True, time.monotonic()
             async for event in _events(response):
                 self._take(event)
 
@@ -109,7 +127,9 @@ class PodWatch:
         if event["type"] == "ERROR":
             raise RefusedError(int(item.get("code") or 0), str(item.get("message") or "the watch failed"))
         metadata = part(item, "metadata")
-        self._version = str(metadata["resourceVersion"])
+        version = str(metadata["resourceVersion"])
+        self._heard = self._heard or version != self._version
+        self._version = version
         if event["type"] == "DELETED":
             self._pods.pop(metadata["name"], None)
         elif event["type"] != "BOOKMARK":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+from orchestration.service.providers.plain_text import plain
 
 OWNER = "orchestration.owner"
 DEPLOYMENT = "orchestration.deployment"
@@ -17,6 +21,18 @@ PRICE = "orchestration.price"
 RESERVED = {"CPU": "orchestration.cpus", "GPU": "orchestration.gpus", "memory": "orchestration.memory"}
 """Keys of a job's metadata. `NODE`: the id of the node that it is pinned to; `PRICE`: of an hour of it; `RESERVED`: by
 Ray's name of a resource, how much of it the job holds, memory in bytes."""
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) else value
+
+
+_Text = Annotated[str, BeforeValidator(_plain)]
+"""Anybody may give jobs to a cluster: what they wrote must not keep its other jobs from being read."""
+_Amount = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+_Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+"""Before the year 10000, as time stamps have it."""
+_ExitCode = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
 class JobStatus(StrEnum):
@@ -37,16 +53,16 @@ class Job(_Answer):
     """A submitted job."""
 
     type: str
-    submission_id: str | None = None
+    submission_id: _Text | None = None
     status: JobStatus
-    message: str | None = None
-    error_type: str | None = None
-    start_time: int | None = None
+    message: _Text | None = None
+    error_type: _Text | None = None
+    start_time: _Milliseconds | None = None
     """Milliseconds since 1970 at which it was submitted."""
-    metadata: Mapping[str, str] | None = None
-    driver_agent_http_address: str | None = None
-    driver_node_id: str | None = None
-    driver_exit_code: int | None = None
+    metadata: Mapping[_Text, _Text] | None = None
+    driver_agent_http_address: _Text | None = None
+    driver_node_id: _Text | None = None
+    driver_exit_code: _ExitCode | None = None
     """Below 0: the signal that ended it."""
 
     @property
@@ -64,11 +80,8 @@ class Job(_Answer):
         return (self.metadata or {}).get(key, "")
 
     def number(self, key: str) -> float:
-        """The same as a number; 0.0 where it is none."""
-        try:
-            return float(self.told(key) or 0.0)
-        except ValueError:
-            return 0.0
+        """The same as a number, 0.0 or more; 0.0 where it is none."""
+        return _number(self.told(key))
 
     @property
     def node_id(self) -> str:
@@ -78,20 +91,23 @@ class Job(_Answer):
     @property
     def hostname(self) -> str:
         """The address of the node that it runs on."""
-        return urlsplit(self.driver_agent_http_address or "").hostname or ""
+        try:
+            return urlsplit(self.driver_agent_http_address or "").hostname or ""
+        except ValueError:
+            return ""
 
 
 class Node(_Answer):
     """A node, alive or dead."""
 
-    node_id: str
-    node_ip: str = ""
-    node_name: str = ""
+    node_id: _Text
+    node_ip: _Text = ""
+    node_name: _Text = ""
     is_head_node: bool = False
     state: str
-    state_message: str | None = None
-    resources_total: Mapping[str, float] = {}
-    labels: Mapping[str, str] = {}
+    state_message: _Text | None = None
+    resources_total: Mapping[_Text, _Amount] = {}
+    labels: Mapping[_Text, _Text] = {}
 
     @property
     def alive(self) -> bool:
@@ -101,7 +117,7 @@ class Node(_Answer):
 
 class _NodePage(_Answer):
     result: list[Node]
-    partial_failure_warning: str | None = None
+    partial_failure_warning: _Text | None = None
 
 
 class _NodeData(_Answer):
@@ -112,12 +128,12 @@ class NodesAnswer(_Answer):
     """``GET /api/v0/nodes``."""
 
     result: bool
-    msg: str = ""
+    msg: _Text = ""
     data: _NodeData
 
 
 class _UsageData(_Answer):
-    usage: Mapping[str, str] = Field(default={}, alias="nodeLogicalResources")
+    usage: Mapping[_Text, _Text] = Field(alias="nodeLogicalResources")
 
 
 class UsageAnswer(_Answer):
@@ -134,11 +150,16 @@ def _taken(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for line in text.splitlines():
         numbers, _, kind = line.strip().partition(" ")
-        try:
-            found[kind] = float(numbers.partition("/")[0])
-        except ValueError:  # sizes, such as 0B/16.11GiB: not counted by
-            continue
+        found[kind] = _number(numbers.partition("/")[0])  # 0.0 of sizes, such as 0B/16.11GiB: not counted by
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text or 0.0)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) and value > 0 else 0.0
 
 
 JOBS: TypeAdapter[list[Job]] = TypeAdapter(list[Job])

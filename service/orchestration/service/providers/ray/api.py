@@ -48,7 +48,7 @@ class RayApi:
 
     async def job(self, name: str) -> Job | None:
         """The job of this submission id, or None when the cluster says that there is none."""
-        answer = await self._found("GET", _path(name))
+        answer = await self._found("GET", name)
         return None if answer is None else self._parsed(Job, answer)
 
     async def jobs(self) -> list[Job]:
@@ -71,17 +71,19 @@ class RayApi:
             if error.status == 500:  # a traceback; what it is about stands at its end, which may be cut off
                 return False
             if error.status in {400, 413, 422}:
+                if not error.body or error.body.startswith("<"):  # a page of something on the way: Ray answers in words
+                    raise self._no_dashboard(error) from error
                 raise InstanceRejectedError("RAY_REFUSED_JOB", error.message) from error
             raise
         return True
 
     async def stop(self, name: str) -> None:
         """Have the job ended; no error when there is none, or it has ended."""
-        await self._found("POST", f"{_path(name)}/stop", idempotent=True)
+        await self._found("POST", name, "/stop", idempotent=True)
 
     async def delete(self, name: str) -> None:
         """Have the ended job forgotten; no error when there is none. Of one that runs, Ray answers 500."""
-        await self._found("DELETE", _path(name))
+        await self._found("DELETE", name)
 
     async def nodes(self) -> list[Node]:
         """All nodes that the cluster tells of, dead ones too."""
@@ -104,7 +106,7 @@ class RayApi:
                     if piece := text.feed(chunk):
                         yield piece
         except HttpStatusError as error:
-            if not _is_missing(error):
+            if not _is_missing(error, name):
                 raise self._translated(error) from error
             return
         if piece := text.finish():
@@ -126,13 +128,14 @@ class RayApi:
             text = f"{self._name}: following the log of {name} broke off: {self._http.clean(str(error))}"
             raise ProviderUnavailableError(text) from error
 
-    async def _found(self, method: str, path: str, *, idempotent: bool | None = None) -> Answer | None:
+    async def _found(self, method: str, name: str, sub: str = "", *, idempotent: bool | None = None) -> Answer | None:
+        """What is answered of the job, or of what is below it; None when there is no such job."""
         try:
-            return await self._call(method, path, idempotent=idempotent)
+            return await self._http.call(method, f"{_path(name)}{sub}", idempotent=idempotent)
         except HttpStatusError as error:
-            if _is_missing(error):
+            if _is_missing(error, name):
                 return None
-            raise
+            raise self._translated(error) from error
 
     async def _call(
         self,
@@ -154,9 +157,12 @@ class RayApi:
             key = f"credential.{self._settings.name}.token" if self._settings.name else "token"
             text = f"{self._name} asks for another token than {key} of [providers.ray]: {error.message}"
             return ProviderUnavailableError(text, reason="PROVIDER_DENIED", retry_after_s=30.0)
-        if 300 <= error.status < 400 or (error.status in {404, 405} and not _is_missing(error)):
-            return ProviderUnavailableError(f"{self._name} does not answer as a Ray dashboard does: {error.message}")
+        if 300 <= error.status < 400 or error.status in {404, 405}:
+            return self._no_dashboard(error)
         return error
+
+    def _no_dashboard(self, error: HttpStatusError) -> ProviderError:
+        return ProviderUnavailableError(f"{self._name} does not answer as a Ray dashboard does: {error.message}")
 
     def _parsed(self, model: type[_M], answer: Answer) -> _M:
         try:
@@ -175,6 +181,6 @@ def _path(name: str) -> str:
     return f"/api/jobs/{quote(name, safe='')}"
 
 
-def _is_missing(error: HttpStatusError) -> bool:
+def _is_missing(error: HttpStatusError, name: str) -> bool:
     """Whether Ray itself says that there is no such job: a 404 of anything else on the way does not mean that."""
-    return error.status == 404 and "does not exist" in error.body
+    return error.status == 404 and error.body.startswith(f"Job {name} does not exist")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections import deque
 from dataclasses import dataclass
 
 from orchestration.service.providers.base import LogRecord, ProviderError
+from orchestration.service.providers.plain_text import encodable, plain
 
-_LINE = re.compile(r"([0-9a-f]{32}) (\d+\.\d{3}) ([poe]) (.*)", re.DOTALL)
+_LINE = re.compile(r"([0-9a-f]{32}) ([0-9]{1,11}\.[0-9]{3}) ([poe]) (.*)", re.DOTALL)
 _STREAMS = {"o": "stdout", "e": "stderr"}
 _RAY_SAYS = "Running entrypoint for job "
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_LAST_PORT = 65535
+_CURSOR = re.compile(r"[0-9]{1,18}")
 _HELD = 200
 """Lines of Ray's own that are kept in case they are all there will be."""
 
@@ -38,7 +43,7 @@ def parse_cursor(cursor: str, token: str) -> int:
     if not cursor:
         return 0
     of, _, line = cursor.partition(":")
-    if of != token or not line.isdecimal():
+    if of != token or not _CURSOR.fullmatch(line):
         text = f"log cursor {cursor!r} is not a place in this log; use one that came with a line"
         raise ProviderError("INVALID_CURSOR", text, retryable=False)
     return int(line)
@@ -100,16 +105,26 @@ class JobLog:
         return record if self._number > self._after else None
 
     def _record(self, stream: str, text: str) -> LogRecord:
-        return LogRecord(time=self._time, stream=stream, message=text, cursor=f"{self._token}:{self._number}")
+        cursor = f"{self._token}:{self._number}"
+        return LogRecord(time=self._time, stream=stream, message=encodable(text), cursor=cursor)
 
     def _is_new(self, record: LogRecord) -> bool:
         return parse_cursor(record.cursor, self._token) > self._after
 
     def _report(self, text: str) -> None:
-        parts = text.split(" ")
-        if len(parts) == 3 and parts[1].isdecimal():
+        """Take note of where the engine listens; the engine, too, could write such a line, and any in its place."""
+        parts = plain(text).split(" ")
+        if len(parts) == 3 and _is_address(parts[0]) and _PORT.fullmatch(parts[1]) and int(parts[1]) <= _LAST_PORT:
             gpus = () if parts[2] == "-" else tuple(parts[2].split(","))
             self.report = Report(self._time, parts[0], int(parts[1]), gpus)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(told: str) -> str:
