@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -51,6 +52,25 @@ async def test_document_of_every_kind_of_thing_is_valid(served: Running) -> None
     bound = {(path, verb) for path, verb, _ in _operations(document)}
     assert {("/v1/things/{name}", "get"), ("/v1/any/{name}", "patch"), ("/v1/heads/{name}", "head")} <= bound
     assert "PURGE" in document["paths"]["/v1/things/{name}"]["x-additionalOperations"]
+
+
+def patterns(found: Any) -> set[str]:
+    """Every pattern within a document."""
+    if isinstance(found, list):
+        return {each for item in found for each in patterns(item)}
+    if not isinstance(found, dict):
+        return set()
+    own = {found["pattern"]} if isinstance(found.get("pattern"), str) else set[str]()
+    return own | {each for item in found.values() for each in patterns(item)}
+
+
+async def test_a_text_that_does_not_match_is_refused_at_once(served: Running) -> None:
+    """Pages and clients match texts against patterns: one that matches a name in two ways never ends on a long list."""
+    found = patterns(served.gateway.document())
+    assert any("A-Z" in pattern for pattern in found), "that of a field mask"
+    for pattern in found:
+        for separator in (",", "."):
+            re.search(pattern, separator.join(["name"] * 40) + "!")
 
 
 async def test_document_is_the_same_every_time() -> None:

@@ -143,7 +143,10 @@ class ExampleProvider:
         command = ["sh", "-c", _RUN, "sh", *map(filled, spec.command)]
         # Before the process, so that a crash in between starts none rather than two.
         (folder / "started").touch()
-        self._children.append(subprocess.Popen(command, cwd=folder, env=env, start_new_session=True))
+        child = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True)
+        self._children.append(child)
+        # The shell writes the same once it runs: whoever deletes the instance before must know the process, too.
+        (folder / "pid").write_text(str(child.pid))
 
     async def describe(self, name: str) -> Instance | None:
         return self._look(self._folder(name))

@@ -79,7 +79,7 @@ async def test_replicas_of_a_draining_node_move_within_the_update_budget(cluster
 
     await eventually(moved)
     assert fewest >= 2 + surge, "more replicas were taken away at once than the budget allows"
-    assert not cluster.provider.on(drained)
+    await cluster.until(lambda: not cluster.provider.on(drained))
     assert cluster.state(drained) is NodeState.DRAINING
 
 
