@@ -21,7 +21,7 @@ from tests.support.ipfs_encoder import Blocks
 MESSAGE = "Hello Nosana Node!"
 _SETTINGS = (
     *("start_s", "queue_s", "stop_s", "minute_s", "balance", "funds_short", "streams", "nodes_told", "node_down"),
-    *("endpoints_told", "node_talks", "replay_last", "results", "sick"),
+    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s"),
 )
 Work = Callable[[FakeAccount, web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,6 +91,8 @@ class FakeNosana:
             fault = account.fault(call)
             if fault.isdecimal():
                 return web.json_response({"error": "fault"}, status=int(fault), headers={"Retry-After": "0"})
+            if fault == "nothing":  # what a list that lags behind tells
+                return web.json_response({"deployments": [], "jobs": [], "pagination": {}})
             if fault == "hang":
                 await asyncio.sleep(600)
             if fault == "cut":
@@ -121,7 +123,9 @@ class FakeNosana:
         return web.json_response({"deployments": [item.view(self.base) for item in page], "pagination": pagination})
 
     async def _create(self, account: FakeAccount, request: web.Request) -> web.Response:
-        return web.json_response(account.create(await request.json()).view(self.base))
+        body = await request.json()
+        await asyncio.sleep(account.create_s)
+        return web.json_response(account.create(body).view(self.base))
 
     async def _get(self, account: FakeAccount, request: web.Request) -> web.Response:
         found = account.get(request.match_info["id"])
@@ -271,6 +275,8 @@ class FakeNosana:
         account.planned += [(call, fault) for call, fault in given.get("planned", [])]
         for index, changes in enumerate(given.get("markets", [])):
             account.markets[index].update(changes)
+        for deployment in list(account.deployments.values()) if given.get("twin") else ():
+            account.start(account.twin(deployment))
         for deployment in account.deployments.values():
             if given.get("status"):
                 deployment.set(given["status"])

@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -153,6 +153,8 @@ class FakeAccount:
 
     base: str
     blocks: Blocks
+    create_s: float = 0.0
+    """How long a creation takes to be made."""
     start_s: float = 0.03
     queue_s: float = 0.0
     stop_s: float = 0.03
@@ -220,6 +222,13 @@ class FakeAccount:
         )
         self.deployments[made.id] = made
         self.journal.append(f"created {made.name}")
+        return made
+
+    def twin(self, deployment: Deployment) -> Deployment:
+        """Make a draft like it, of the same name."""
+        made = replace(deployment, id=address(), created_at=time.time(), status="DRAFT", jobs=[], events=[], task=None)
+        made.changed = asyncio.Event()
+        self.deployments[made.id] = made
         return made
 
     def start(self, deployment: Deployment) -> None:

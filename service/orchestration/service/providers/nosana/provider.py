@@ -32,7 +32,7 @@ from orchestration.service.providers.nosana.logs import QUIET_S, LogReader
 from orchestration.service.providers.nosana.models import NosanaDeployment
 from orchestration.service.providers.nosana.node import new_session
 from orchestration.service.providers.nosana.records import Record, Records, valid_name
-from orchestration.service.providers.nosana.removal import Remover
+from orchestration.service.providers.nosana.removal import STOPPED_FROM, Remover
 from orchestration.service.providers.nosana.results import Results
 from orchestration.service.providers.nosana.settings import NosanaSettings, parse
 from orchestration.service.providers.nosana.sight import Sight
@@ -210,10 +210,27 @@ class NosanaProvider:
             for name, several in named.items():
                 meant = self._sight.meant(name, sorted(several, key=lambda item: (item.created_at, item.id)))
                 found += [(name, account, item) for item in meant[:1]]
+                await self._end_twins(name, account, meant)
         found.sort(key=lambda item: (item[2].created_at, item[2].id))
         turns = asyncio.Semaphore(_LOOKS_AT_ONCE)
         looked = await asyncio.gather(*(self._look(turns, *item) for item in found))
         return [instance for instance in looked if instance is not None]
+
+    async def _end_twins(self, name: str, account: Account, meant: Sequence[NosanaDeployment]) -> None:
+        """Have one deployment of the name run: others that were started cost as much, and serve nobody."""
+        twins = [item for item in meant[1:] if item.status in STOPPED_FROM]
+        if not twins or name in self._removals:
+            return
+        record = self._records.get(name)
+        if record is not None and record.nosana_id in {item.id for item in twins}:
+            await self._records.put(replace(record, nosana_id=meant[0].id, market=meant[0].market))
+        for twin in twins:
+            log.warning("a second deployment of one name is stopped", name=name, nosana_id=twin.id, kept=meant[0].id)
+            try:
+                await account.api.stop(twin.id)
+            except ProviderError as error:
+                log.warning("a second deployment cannot be stopped yet", nosana_id=twin.id, error=error.message)
+            self._streams.end(twin.id)
 
     async def _look(
         self, turns: asyncio.Semaphore, name: str, account: Account, deployment: NosanaDeployment

@@ -18,7 +18,7 @@ from orchestration.service.providers.nosana.states import Seen
 
 log = structlog.get_logger(__name__)
 
-_STOPPED_FROM = frozenset({"RUNNING", "ERROR", "INSUFFICIENT_FUNDS"})
+STOPPED_FROM = frozenset({"RUNNING", "ERROR", "INSUFFICIENT_FUNDS"})
 _LONGEST_RETRY_S = 60.0
 
 
@@ -75,7 +75,7 @@ class Remover:
         """One step; whether the deployment is gone, or runs nothing and cannot be deleted."""
         deployment = seen.deployment
         try:
-            if deployment.status in _STOPPED_FROM:
+            if deployment.status in STOPPED_FROM:
                 await account.api.stop(deployment.id)
                 return False
             if deployment.status in {"STOPPED", "DRAFT", "ARCHIVED"}:

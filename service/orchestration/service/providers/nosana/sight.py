@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 NEVER_DELETED = frozenset({"DRAFT", "ARCHIVED"})
 """States in which Nosana deletes nothing, and nothing runs."""
+_RANKS = {"STOPPED": 1, "ARCHIVED": 1, "DRAFT": 2}
 _TROUBLE = ("ERROR", "FAIL", "THROTTLE", "LOST")
 """Parts of the types of events that tell of trouble."""
 
@@ -73,18 +74,21 @@ class Sight:
     async def of_name(self, account: Account, name: str) -> list[NosanaDeployment]:
         """Deployments that carry the name, without those that were given up; the one that is meant comes first.
 
-        Several come of a creation whose answer was lost, and are drafts but one: a draft costs nothing.
+        Several come of a creation whose answer was lost, or of two gateways that create at the same time.
         """
         found = await account.api.find(self._tag + name)
         return self.meant(name, found)
 
     def meant(self, name: str, found: Sequence[NosanaDeployment]) -> list[NosanaDeployment]:
-        """Of deployments of one name, oldest first, those that count; the one that is meant comes first."""
+        """Of deployments of one name, oldest first, those that count; the one that is meant comes first.
+
+        Every gateway must mean the same one, so its own record does not count: what runs goes before what has ended,
+        and that before drafts, which cost nothing.
+        """
         record = self._records.get(name)
         abandoned = record.abandoned if record is not None else ()
-        mine = record.nosana_id if record is not None else ""
         counting = [item for item in found if item.id not in abandoned or item.status not in NEVER_DELETED]
-        return sorted(counting, key=lambda item: (item.id != mine, item.status == "DRAFT"))
+        return sorted(counting, key=lambda item: _RANKS.get(item.status, 0))
 
     async def look(self, account: Account, nosana_id: str) -> Seen | None:
         """The deployment and its jobs as they are now: as its stream tells, else as asked; None when it is gone."""
