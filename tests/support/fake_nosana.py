@@ -21,7 +21,7 @@ from tests.support.ipfs_encoder import Blocks
 MESSAGE = "Hello Nosana Node!"
 _SETTINGS = (
     *("start_s", "queue_s", "stop_s", "minute_s", "balance", "funds_short", "streams", "nodes_told", "node_down"),
-    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s"),
+    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s", "raw_result"),
 )
 Work = Callable[[FakeAccount, web.Request], Awaitable[web.StreamResponse]]
 
@@ -150,6 +150,8 @@ class FakeNosana:
 
     async def _job(self, account: FakeAccount, request: web.Request) -> web.Response:
         job = self._find(account, request.match_info["job"], account.get(request.match_info["id"]))
+        if account.raw_result:
+            return web.Response(text=f'{{"jobResult": {account.raw_result}}}', content_type="application/json")
         told = {"jobResult": job.result if account.results == "manager" else None, "node": job.node}
         return web.json_response(told)
 

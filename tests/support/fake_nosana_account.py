@@ -172,6 +172,8 @@ class FakeAccount:
     """How many lines hosts still have of a log; 0: all."""
     results: str = "manager"
     """Where results come from: ``manager``, ``chain``, ``ipfs`` or ``never``."""
+    raw_result: str = ""
+    """JSON that stands for the result of every job, as a host may write anything; empty: their own results."""
     sick: bool = False
     markets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     deployments: dict[str, Deployment] = field(default_factory=dict[str, Deployment])

@@ -69,7 +69,7 @@ class Answer:
             return None
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             text = f"the answer is no JSON: {self.text[:_EXCERPT]!r}"
             raise ProviderError("BAD_ANSWER", text, retryable=True) from None
 

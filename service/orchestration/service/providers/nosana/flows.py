@@ -42,7 +42,7 @@ def parse_result(value: Any) -> Mapping[str, Any] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     found = mapping(value)
     return found if "opStates" in found else None
@@ -55,7 +55,7 @@ def to_flow(result: Mapping[str, Any]) -> Flow:
     docker = [mapping(mapping(state.get("diagnostics")).get("state")) for state in states]
     errors = [text(mapping(state.get("error")).get("message")) for state in states]
     if not any(errors) and isinstance(result.get("errors"), list):
-        errors += [item if isinstance(item, str) else json.dumps(item) for item in result["errors"]]
+        errors += [_written(item) for item in result["errors"]]
     return Flow(
         exit_code=next((code for state in reversed(states) if (code := _exit_code(state)) is not None), None),
         out_of_memory=any(state.get("OOMKilled") is True for state in docker),
@@ -65,6 +65,15 @@ def to_flow(result: Mapping[str, Any]) -> Flow:
         error="; ".join(error for error in errors if error)[:2000],
         entries=tuple(entry for state in states for entry in _entries(state)),
     )
+
+
+def _written(error: Any) -> str:
+    if isinstance(error, str):
+        return error
+    try:
+        return json.dumps(error)
+    except RecursionError:
+        return "an error that cannot be read"
 
 
 def _exit_code(state: Mapping[str, Any]) -> int | None:

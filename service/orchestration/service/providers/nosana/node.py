@@ -69,7 +69,7 @@ class NodeLog:
     def _read(self, message: aiohttp.WSMessage) -> list[Entry] | None:
         match message.type:
             case aiohttp.WSMsgType.TEXT:
-                return list(_entries(str(message.data)))
+                return read_message(str(message.data))
             case aiohttp.WSMsgType.ERROR:
                 raise ProviderUnavailableError(f"the log of host {self._host} broke off: {self._socket.exception()}")
             case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
@@ -110,6 +110,11 @@ def new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, trust_env=False)
 
 
+def read_message(data: str) -> list[Entry]:
+    """The lines of one message of a host; none of one that cannot be read."""
+    return list(_entries(data))
+
+
 def _entries(data: str) -> Iterator[Entry]:
     """The lines of one message, which holds JSON as text within JSON."""
     told = _inner(data)
@@ -130,6 +135,6 @@ def _inner(data: str) -> dict[str, Any]:
     try:
         inner = mapping(json.loads(data)).get("data")
         found = json.loads(inner) if isinstance(inner, str) else inner
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return dict(mapping(found))

@@ -235,9 +235,19 @@ class NosanaProvider:
     async def _look(
         self, turns: asyncio.Semaphore, name: str, account: Account, deployment: NosanaDeployment
     ) -> Instance | None:
+        """It as it is; one that cannot be looked at costs only its own state: that it is there is known."""
         async with turns:
-            seen = await self._sight.look(account, deployment.id)
-            return await self._sight.instance(name, account, seen) if seen is not None else None
+            try:
+                seen = await self._sight.look(account, deployment.id)
+                return await self._sight.instance(name, account, seen) if seen is not None else None
+            except Exception as error:
+                log.warning("an instance that is listed cannot be looked at", name=name, exc_info=error)
+                return Instance(
+                    name=name,
+                    provider_instance_id=deployment.id,
+                    state=InstanceState.PENDING,
+                    message=f"it cannot be looked at now: {error}",
+                )
 
     async def delete(self, name: str) -> None:
         """End every deployment of the name; goes on in the background, and after a restart."""

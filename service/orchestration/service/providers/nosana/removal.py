@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 STOPPED_FROM = frozenset({"RUNNING", "ERROR", "INSUFFICIENT_FUNDS"})
 _LONGEST_RETRY_S = 60.0
+_MOST_DOUBLINGS = 16
 
 
 class Remover:
@@ -40,10 +41,13 @@ class Remover:
                     return
                 failures = 0
                 await asyncio.sleep(self._poll_s)
-            except ProviderError as error:
-                failures += 1
-                pause = max(error.retry_after_s or 0.0, min(self._poll_s * 2**failures, _LONGEST_RETRY_S))
-                log.warning("a deletion goes on later", name=name, error=error.message, retry_in_s=pause)
+            except Exception as error:  # whatever it is: what runs is paid for until it is ended
+                failures = min(failures + 1, _MOST_DOUBLINGS)
+                known = error if isinstance(error, ProviderError) else None
+                asked = (known.retry_after_s if known else None) or 0.0
+                pause = max(asked, min(self._poll_s * 2**failures, _LONGEST_RETRY_S))
+                unknown = None if known else error
+                log.warning("a deletion goes on later", name=name, error=str(error), retry_in_s=pause, exc_info=unknown)
                 await asyncio.sleep(pause)
 
     async def _step(self, name: str) -> bool:

@@ -63,6 +63,9 @@ class Sight:
         if record is not None and record.nosana_id:
             account = self._accounts.of(record.credential)
             seen = await self.look(account, record.nosana_id)
+            if seen is not None and seen.deployment.status in _RANKS:  # another gateway's may run in its place
+                first = next(iter(await self.of_name(account, name)), seen.deployment)
+                seen = seen if first.status in _RANKS else await self.look(account, first.id)
             return (account, seen) if seen is not None else None
         for account in self._accounts.all():
             found = await self.of_name(account, name)

@@ -166,5 +166,5 @@ async def _messages(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[s
 def _parsed(data: str) -> Mapping[str, Any]:
     try:
         return mapping(json.loads(data))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
