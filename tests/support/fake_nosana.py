@@ -89,6 +89,13 @@ class FakeNosana:
                 return web.Response(status=401, text="Unauthorized. Invalid or missing authentication.")
             account = self.account(key.removeprefix("nos_"))
             fault = account.fault(call)
+            if fault == "408_after":  # it was done, and a proxy did not wait for the answer
+                await work(account, request)
+                return web.Response(status=408, text="Request Timeout")
+            if fault.startswith("proxy"):  # what stands before the API says it, as "proxy404"
+                return web.Response(status=int(fault[5:]), text="default backend", headers={"Location": "/maintenance"})
+            if fault.startswith(("{", "[")):  # an answer in another shape
+                return web.Response(text=fault, content_type="application/json")
             if fault.isdecimal():
                 return web.json_response({"error": "fault"}, status=int(fault), headers={"Retry-After": "0"})
             if fault == "nothing":  # what a list that lags behind tells

@@ -265,6 +265,100 @@ async def test_a_look_that_fails_is_never_taken_for_nothing(harness: NosanaHarne
     assert await harness.provider.describe("one") is not None
 
 
+@pytest.mark.parametrize("status", [301, 302, 404, 405, 408, 418])
+async def test_what_a_proxy_says_while_one_looks_is_believed_for_nothing(harness: NosanaHarness, status: int) -> None:
+    harness.change(streams=False, planned=[["list", f"proxy{status}"]])
+    with pytest.raises(ProviderUnavailableError, match=f"with {status}"):
+        await harness.provider.create(harness.spec("one"))
+    await harness.provider.create(harness.spec("one"))
+    for call in ("get", "jobs"):
+        harness.change(planned=[[call, f"proxy{status}"]])
+        with pytest.raises(ProviderUnavailableError, match=f"with {status}"):
+            await harness.provider.describe("one")
+    assert (harness.data_dir / "instances" / "one.json").exists()
+    harness.change(planned=[["get", f"proxy{status}"], ["list", f"proxy{status}"]])
+    await harness.provider.delete("one")
+    await until(lambda: not harness.look()["deployments"], 30)
+
+
+async def test_one_that_is_not_found_is_there_while_it_is_listed(harness: NosanaHarness) -> None:
+    harness.change(streams=False)
+    made = await harness.provider.create(harness.spec("one"))
+    harness.change(planned=[["get", "404"]])
+    found = await harness.provider.describe("one")
+    assert found is not None
+    assert found.provider_instance_id == made.provider_instance_id
+    harness.change(planned=[["get", "404"]] * 3)
+    with pytest.raises(ProviderUnavailableError, match="lists a deployment for one, and does not find it"):
+        await harness.provider.describe("one")
+
+
+@pytest.mark.parametrize("planned", [["list", "nothing"], ["get", "404"]])
+async def test_what_is_to_be_ended_is_gone_only_when_nothing_shows_it(
+    harness: NosanaHarness, planned: list[str]
+) -> None:
+    await harness.provider.create(harness.spec("one"))
+    harness.change(planned=[planned])
+    await harness.provider.delete("one")
+    await until(lambda: not harness.look()["deployments"], 30)
+
+
+@pytest.mark.parametrize("status", [301, 404, 405, 408, 409])
+async def test_what_a_proxy_says_to_a_creation_does_not_give_it_up(harness: NosanaHarness, status: int) -> None:
+    harness.change(planned=[["create", f"proxy{status}"], ["start", f"proxy{status}"]])
+    for _ in range(2):
+        with pytest.raises(ProviderError, match=f"with {status}") as caught:
+            await harness.provider.create(harness.spec("one"))
+        assert caught.value.retryable
+        assert not isinstance(caught.value, InstanceRejectedError)
+    await harness.provider.create(harness.spec("one"))
+    assert (len(harness.look()["bodies"]), started(harness)) == (1, ["one"])
+
+
+async def test_a_creation_that_a_proxy_did_not_wait_for_is_found_by_its_name(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "408_after"]])
+    await harness.provider.create(harness.spec("one"))
+    assert (len(harness.look()["bodies"]), started(harness)) == (1, ["one"])
+
+
+@pytest.mark.parametrize("call", ["create", "start"])
+async def test_a_call_that_is_not_paid_for_waits_for_credits(harness: NosanaHarness, call: str) -> None:
+    harness.change(planned=[[call, "402"]])
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailableError) as caught:
+            await harness.provider.create(harness.spec("one"))
+        assert caught.value.reason == "INSUFFICIENT_FUNDS"
+    assert harness.look()["calls"][call] == 1, "no storm of requests"
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("list", "[]"),
+        ("list", "{}"),
+        ("list", '{"deployments": null}'),
+        ("list", '{"deployments": {"a": 1}}'),
+        ("list", '{"deployments": [{"name": "x"}]}'),
+        ("list", '{"deployments": ["x"]}'),
+        ("get", "{}"),
+        ("get", '{"id": "another"}'),
+        ("jobs", "[]"),
+        ("jobs", '{"jobs": null}'),
+        ("jobs", '{"jobs": [{"state": "RUNNING"}]}'),
+    ],
+)
+async def test_an_answer_in_another_shape_does_not_say_that_there_is_nothing(
+    harness: NosanaHarness, call: str, answer: str
+) -> None:
+    harness.change(streams=False)
+    await harness.provider.create(harness.spec("one"))
+    harness.change(planned=[[call, answer]])
+    asked = harness.provider.list_owned() if call == "list" else harness.provider.describe("one")
+    with pytest.raises(ProviderUnavailableError) as caught:
+        await asked
+    assert (caught.value.reason, caught.value.retryable) == ("BAD_ANSWER", True)
+
+
 async def test_what_runs_under_a_key_that_was_taken_away_is_not_taken_for_gone(harness: NosanaHarness) -> None:
     await harness.restart(**{"credential.team-b.api_key": f"nos_{harness.key}"})
     await harness.provider.create(harness.spec("one", provider_credential_name="team-b"))

@@ -26,6 +26,7 @@ from orchestration.service.providers.nosana.models import Market, NosanaDeployme
 from orchestration.service.providers.nosana.records import Record, Records, valid_name
 from orchestration.service.providers.nosana.settings import NosanaSettings
 from orchestration.service.providers.nosana.sight import Sight
+from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +112,7 @@ class Creator:
         except InstanceRejectedError:
             raise
         except ProviderError as error:
+            await _note_funds(account, error)
             found = await self._sight.of_name(account, name)
             if not found:
                 raise
@@ -140,10 +142,16 @@ class Creator:
             await account.api.begin(deployment.id)
         except WrongStateError:
             log.info("a deployment was started before", nosana_id=deployment.id)
-        except ProviderError:
+        except ProviderError as error:
+            await _note_funds(account, error)
             now = await account.api.deployment(deployment.id)
             if now is None or now.status in _STARTED_FROM:
                 raise
+
+
+async def _note_funds(account: Account, error: ProviderError) -> None:
+    if error.reason == INSUFFICIENT_FUNDS:
+        await account.funds.ran_out()
 
 
 def _noted(record: Record, spec: InstanceSpec, nosana_id: str, market: str, price: float) -> Record:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestration.service.providers.nosana.models import items, mapping, moment, number, text
 
+_LARGEST_CODE = 2**31 - 1
+"""No system has codes beyond this; one that is told is no code."""
 NODE_PREFIX = "[nosana] "
 """Before lines that the host wrote, not the engine."""
 
@@ -77,8 +80,8 @@ def _written(error: Any) -> str:
 
 
 def _exit_code(state: Mapping[str, Any]) -> int | None:
-    code = state.get("exitCode")
-    return int(number(code)) if code is not None and not isinstance(code, bool) else None
+    code = number(state.get("exitCode"), math.nan)
+    return int(code) if abs(code) <= _LARGEST_CODE else None
 
 
 def _entries(state: Mapping[str, Any]) -> Iterator[Entry]:

@@ -57,10 +57,14 @@ class Remover:
             return True
         left = False
         account = self._accounts.of(record.credential)
-        for deployment in await self._sight.of_name(account, name):
-            seen = await self._sight.ask(account, deployment.id)
+        listed = [item.id for item in await self._sight.of_name(account, name)]
+        known = {"", *listed, *record.abandoned}
+        for nosana_id in [*listed, *({record.nosana_id} - known)]:
+            seen = await self._sight.ask(account, nosana_id)
             if seen is not None:
                 left |= not await self._end(name, account, seen)
+            else:  # gone only once it is not listed either
+                left |= nosana_id in listed
         if not left:
             await self._forget(name)
         return not left
@@ -90,7 +94,7 @@ class Remover:
                 log.info("a deployment is deleted", name=name, nosana_id=deployment.id)
                 return True
         except NotThereError:
-            return True
+            return False  # the next step looks whether it is listed
         except (WrongStateError, ArchivedError) as error:
             return await self._refused(name, account, deployment, error)
         return False  # STARTING and STOPPING: it can be neither stopped nor deleted yet
@@ -99,7 +103,7 @@ class Remover:
         """Nosana does not do it in this state: it may be another state by now, or one that never changes."""
         now = await account.api.deployment(deployment.id)
         if now is None:
-            return True
+            return False
         record = self._records.get(name)
         if now.status not in NEVER_DELETED or record is None:
             return False

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from orchestration.service.providers.base import Instance, InstanceState, ProviderError
+from orchestration.service.providers.base import Instance, InstanceState, ProviderError, ProviderUnavailableError
 from orchestration.service.providers.nosana.accounts import Account, Accounts
 from orchestration.service.providers.nosana.flows import Flow
 from orchestration.service.providers.nosana.models import NOBODY, NosanaDeployment, NosanaJob, identifier, text
@@ -60,19 +60,33 @@ class Sight:
         Raises `ProviderUnavailableError` when that cannot be known.
         """
         record = self._records.get(name)
-        if record is not None and record.nosana_id:
+        if record is not None and record.nosana_id and record.nosana_id not in record.abandoned:
             account = self._accounts.of(record.credential)
             seen = await self.look(account, record.nosana_id)
-            if seen is not None and seen.deployment.status in _RANKS:  # another gateway's may run in its place
-                first = next(iter(await self.of_name(account, name)), seen.deployment)
-                seen = seen if first.status in _RANKS else await self.look(account, first.id)
+            if seen is None or seen.deployment.status in _RANKS:  # another gateway's may run in its place
+                seen = await self._listed(account, name, record.nosana_id, seen)
             return (account, seen) if seen is not None else None
         for account in self._accounts.all():
-            found = await self.of_name(account, name)
-            if found:
-                seen = await self.look(account, found[0].id)
-                return (account, seen) if seen is not None else None
+            seen = await self._listed(account, name, "", None)
+            if seen is not None:
+                return account, seen
         return None
+
+    async def _listed(self, account: Account, name: str, mine: str, known: Seen | None) -> Seen | None:
+        """The deployment that the list shows for the name, where that is better than what is known of one's own.
+
+        One that was not found is gone only when the list does not show it either.
+        """
+        for _ in range(2):  # it may go between the two questions
+            first = next(iter(await self.of_name(account, name)), None)
+            if first is None or (known is not None and first.status in _RANKS):
+                return known
+            if mine and first.id != mine and first.status == "DRAFT":  # never started in the place of what is gone
+                return known
+            seen = await self.look(account, first.id)
+            if seen is not None:
+                return seen
+        raise ProviderUnavailableError(f"Nosana lists a deployment for {name}, and does not find it")
 
     async def of_name(self, account: Account, name: str) -> list[NosanaDeployment]:
         """Deployments that carry the name, without those that were given up; the one that is meant comes first.
