@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.service.providers.base import Instance, InstanceState
+from orchestration.service.providers.nosana import records, results
 from orchestration.service.providers.nosana.records import Records
 from orchestration.service.providers.nosana.urls import job_host
 from tests.support.fake_nosana_process import NosanaHarness
@@ -125,6 +127,20 @@ async def test_one_that_cannot_be_looked_at_does_not_hide_the_others(harness: No
     assert sorted([one.message[:25], two.message[:25]]) == ["", "it cannot be looked at no"]
 
 
+async def test_what_runs_is_ended_with_a_full_disk(harness: NosanaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await harness.provider.create(harness.serving("one"))
+    await reach(harness, "one", InstanceState.RUNNING)
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for module in (records, results):
+        monkeypatch.setattr(module, "write_json", full)
+    await harness.provider.delete("one")
+    await until(lambda: harness.look()["deployments"] == [], 30)
+    await gone(harness.provider, "one")
+
+
 async def test_a_deletion_goes_on_after_what_nobody_expected(
     harness: NosanaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,10 +148,10 @@ async def test_a_deletion_goes_on_after_what_nobody_expected(
     failures = iter([OSError(28, "No space left on device"), RecursionError("deep"), KeyError("x")])
     drop = Records.drop
 
-    async def failing(records: Records, name: str) -> None:
+    async def failing(kept: Records, name: str) -> None:
         for error in failures:
             raise error
-        await drop(records, name)
+        await drop(kept, name)
 
     monkeypatch.setattr(Records, "drop", failing)
     await harness.provider.delete("one")

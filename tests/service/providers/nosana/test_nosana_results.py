@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -69,6 +70,19 @@ def test_what_is_no_result(value: Any) -> None:
 def test_errors_of_the_whole_are_told() -> None:
     flow = to_flow({"opStates": [], "errors": ["bad image", {"code": 1}]})
     assert flow.error == 'bad image; {"code": 1}'
+
+
+def test_what_cannot_be_sent_or_stored_is_taken_out_of_texts() -> None:
+    told = json.loads(r'"a\ud83d b\u0000c \ud83d\ude00"')
+    wanted = "a? bc \U0001f600"
+    flow = to_flow(one_state(logs=[{"log": told}], error={"message": told}))
+    assert (flow.error, [entry.message for entry in flow.entries]) == (wanted, [wanted])
+    assert to_flow({"opStates": [], "errors": [told]}).error == wanted
+    message = json.dumps({"data": json.dumps({"type": "container", "message": told})})
+    (entry,) = read_message(message)
+    assert entry.message == wanted
+    ((_, cursor),) = given([entry], Cursor(job="j"), live=True)
+    assert parse_cursor(str(cursor)) == cursor
 
 
 def test_errors_that_are_nested_without_end_are_told_as_such() -> None:

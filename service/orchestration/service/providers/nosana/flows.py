@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestration.service.providers.nosana.models import items, mapping, moment, number, text
+from orchestration.service.providers.nosana.models import clean, items, mapping, moment, number, text
 
 _LARGEST_CODE = 2**31 - 1
 """No system has codes beyond this; one that is told is no code."""
@@ -72,7 +72,7 @@ def to_flow(result: Mapping[str, Any]) -> Flow:
 
 def _written(error: Any) -> str:
     if isinstance(error, str):
-        return error
+        return clean(error)
     try:
         return json.dumps(error)
     except RecursionError:
@@ -101,5 +101,5 @@ def _entries(state: Mapping[str, Any]) -> Iterator[Entry]:
 def lines(kind: Literal["engine", "host"], stream: str, time: float, message: str) -> Iterator[Entry]:
     """The lines of one piece of output."""
     prefix = NODE_PREFIX if kind == "host" else ""
-    for line in message.removesuffix("\n").split("\n"):
+    for line in clean(message).removesuffix("\n").split("\n"):
         yield Entry(kind=kind, stream=stream, time=time, message=prefix + line.removesuffix("\r"))

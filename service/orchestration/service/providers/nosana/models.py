@@ -92,8 +92,13 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str:
-    """The value if it is a text, else an empty one."""
-    return value if isinstance(value, str) else ""
+    """The value if it is a text, `clean`; else an empty one."""
+    return clean(value) if isinstance(value, str) else ""
+
+
+def clean(value: str) -> str:
+    """The text as it can be sent and stored: JSON may hold halves of characters, and NUL."""
+    return value.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def identifier(value: Any) -> str:

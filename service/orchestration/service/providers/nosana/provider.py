@@ -264,8 +264,12 @@ class NosanaProvider:
             record = replace(record, nosana_id=found[1].deployment.id) if found else record
         if name in self._removals:  # asked for by another caller meanwhile
             return
-        await self._records.put(replace(record, deleting=True))
-        self._remove(name)
+        try:
+            await self._records.put(replace(record, deleting=True))
+        except OSError as error:
+            log.error("a deletion that is begun cannot be noted: a restart forgets it", name=name, error=str(error))
+        finally:  # what runs is paid for, whatever the disk does
+            self._remove(name)
 
     def _remove(self, name: str) -> None:
         record = self._records.get(name)

@@ -93,8 +93,8 @@ class Results:
                 return None
             try:
                 await asyncio.to_thread(write_json, path, {"created_at": job.created_at, "result": told})
-            except RecursionError:  # it can be nested deeper than it can be written
-                log.warning("the result of a job is nested too deeply to be kept", job=job.address)
+            except (OSError, RecursionError) as error:  # it can be nested deeper than it can be written
+                log.warning("the result of a job cannot be kept on disk", job=job.address, error=str(error))
         self._missing.pop(job.address, None)
         return self._remember(job.address, await asyncio.to_thread(to_flow, told))
 
