@@ -21,7 +21,7 @@ from tests.support.ipfs_encoder import Blocks
 MESSAGE = "Hello Nosana Node!"
 _SETTINGS = (
     *("start_s", "queue_s", "stop_s", "minute_s", "balance", "funds_short", "streams", "nodes_told", "node_down"),
-    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s", "raw_result"),
+    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s", "raw_result", "raw_padding"),
 )
 Work = Callable[[FakeAccount, web.Request], Awaitable[web.StreamResponse]]
 
@@ -158,7 +158,8 @@ class FakeNosana:
     async def _job(self, account: FakeAccount, request: web.Request) -> web.Response:
         job = self._find(account, request.match_info["job"], account.get(request.match_info["id"]))
         if account.raw_result:
-            return web.Response(text=f'{{"jobResult": {account.raw_result}}}', content_type="application/json")
+            text = f'{{"jobResult": {account.raw_result}{" " * account.raw_padding}}}'
+            return web.Response(text=text, content_type="application/json")
         told = {"jobResult": job.result if account.results == "manager" else None, "node": job.node}
         return web.json_response(told)
 
@@ -189,10 +190,13 @@ class FakeNosana:
         found = account.get(request.match_info["id"])
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        while found.status != "GONE":
+        told = {job.address: job.frame() for job in found.jobs if job.state not in ("QUEUED", "RUNNING")}
+        while found.status != "GONE":  # at first all that is not over, then what has changed
             changed = found.changed
-            messages = [{"type": "deployment", "data": found.view(self.base)}]
-            messages += [{"type": "job", "data": job.view(nodes=account.nodes_told)} for job in found.jobs]
+            frames = {job.address: job.frame() for job in found.jobs}
+            messages = [{"type": "deployment", "status": found.status, "replicas": 1, "active_revision": 1}]
+            messages += [frame for job, frame in frames.items() if told.get(job) != frame]
+            told = frames
             await answer.write(b": keep-alive\n\n" + b"".join(_event(message) for message in messages))
             await changed.wait()
         return answer

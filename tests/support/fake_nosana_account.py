@@ -83,6 +83,12 @@ class Job:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def frame(self) -> dict[str, Any]:
+        """As in the stream of events of its deployment."""
+        node = None if self.node == NOBODY else self.node
+        times = {"timeStart": int(self.started_at), "timeEnd": int(self.ended_at)}
+        return {"type": "job", "job": self.address, "state": self.state, "node": node, **times}
+
     def view(self, *, nodes: bool) -> dict[str, Any]:
         """As in the list of a deployment's jobs."""
         told = {
@@ -174,6 +180,8 @@ class FakeAccount:
     """Where results come from: ``manager``, ``chain``, ``ipfs`` or ``never``."""
     raw_result: str = ""
     """JSON that stands for the result of every job, as a host may write anything; empty: their own results."""
+    raw_padding: int = 0
+    """Bytes that say nothing, after that."""
     sick: bool = False
     markets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     deployments: dict[str, Deployment] = field(default_factory=dict[str, Deployment])

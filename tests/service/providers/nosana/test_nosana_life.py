@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.service.providers.base import Instance, InstanceState
+from orchestration.service.providers.base import Instance, InstanceRejectedError, InstanceState
 from orchestration.service.providers.nosana import records, results
 from orchestration.service.providers.nosana.records import Records
 from orchestration.service.providers.nosana.urls import job_host
@@ -115,6 +115,21 @@ async def test_a_result_that_cannot_be_read_costs_nothing_else(harness: NosanaHa
     await harness.provider.delete("one")
     await gone(harness.provider, "one")
     assert [item["name"].rpartition("-")[2] for item in harness.look()["deployments"]] == ["two"]
+
+
+async def test_a_result_that_is_too_long_counts_as_none(harness: NosanaHarness) -> None:
+    await harness.restart(result_wait_s="0.2")
+    harness.change(results="never", raw_result='{"opStates": [{"exitCode": 3}]}', raw_padding=9_000_000)
+    await harness.provider.create(harness.spec("one", env={"FAKE_EXIT_CODE": "3"}))
+    assert (await ended(harness.provider, "one")).reason == "NO_RESULT"
+
+
+async def test_a_creation_that_came_to_nothing_leaves_nothing(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "400"]])
+    with pytest.raises(InstanceRejectedError):
+        await harness.provider.create(harness.spec("one"))
+    await harness.provider.delete("one")
+    assert list((harness.data_dir / "instances").iterdir()) == []
 
 
 async def test_one_that_cannot_be_looked_at_does_not_hide_the_others(harness: NosanaHarness) -> None:

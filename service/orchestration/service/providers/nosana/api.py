@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -11,7 +12,7 @@ from orchestration.service.providers.base import (
     ProviderError,
     ProviderUnavailableError,
 )
-from orchestration.service.providers.http_client import HttpClient, HttpLimits, HttpStatusError
+from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
 from orchestration.service.providers.nosana.models import (
     Market,
     NosanaDeployment,
@@ -26,6 +27,8 @@ from orchestration.service.providers.nosana.models import (
 )
 from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS
 
+LARGEST_RESULT = 8 * 1024 * 1024
+"""Bytes of a job's result; a longer one counts as none. What is read of it takes some times as much memory."""
 _PAGE = "100"
 _MOST_PAGES = 1000
 _CREDENTIALS_RETRY_S = 300.0
@@ -147,7 +150,7 @@ class NosanaApi:
     async def job(self, deployment_id: str, job: str) -> Mapping[str, Any]:
         """A job with its result, as the deployment's manager has it; empty when it has none."""
         try:
-            return mapping(await self._get(f"/api/deployments/{deployment_id}/jobs/{job}"))
+            return mapping(await self._get(f"/api/deployments/{deployment_id}/jobs/{job}", by_host=True))
         except NotThereError:
             return {}
 
@@ -156,11 +159,13 @@ class NosanaApi:
         lost by believing it, and it is asked again.
         """
         try:
-            return mapping((await self.http.call("GET", f"/api/jobs/{job}")).json())
-        except HttpStatusError as error:
-            if error.status == 404:
+            return mapping(await self._get(f"/api/jobs/{job}", by_host=True))
+        except NotThereError:
+            return {}
+        except ProviderUnavailableError as error:
+            if isinstance(error.__cause__, HttpStatusError) and error.__cause__.status == 404:
                 return {}
-            raise _unavailable(error) from error
+            raise
 
     async def events(self, deployment_id: str) -> list[Mapping[str, Any]]:
         """What happened to a deployment, the newest first as far as the server says so."""
@@ -198,9 +203,11 @@ class NosanaApi:
         except NotThereError:
             return
 
-    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def _get(self, path: str, params: Mapping[str, str] | None = None, *, by_host: bool = False) -> Any:
+        """``by_host``: a host wrote part of the answer, which may be long, or made to take long to read."""
         try:
-            return (await self.http.call("GET", path, params=params)).json()
+            answer = await self.http.call("GET", path, params=params)
+            return await _read_result(path, answer) if by_host else answer.json()
         except HttpStatusError as error:
             if error.status == 404 and _is_own(error):
                 raise NotThereError(error.message) from error
@@ -215,6 +222,14 @@ class NosanaApi:
             return (await self.http.call(method, path, body=body, idempotent=False)).json()
         except HttpStatusError as error:
             raise _meaning(error) from error
+
+
+async def _read_result(path: str, answer: Answer) -> Any:
+    """What an answer holds that a host may have made long, or to take long."""
+    if len(answer.body) > LARGEST_RESULT:
+        text = f"the result at {path} has more than {LARGEST_RESULT} bytes"
+        raise ProviderUnavailableError(text, reason="ANSWER_TOO_LARGE")
+    return await asyncio.to_thread(answer.json)
 
 
 def _listed(told: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -171,7 +171,7 @@ def to_job(told: Mapping[str, Any]) -> NosanaJob:
         address=identifier(told.get("job")),
         state=name or "QUEUED",
         node="" if node == NOBODY else node,
-        started_at=moment(told.get("time_start")),
+        started_at=moment(told.get("time_start", told.get("timeStart"))),
         created_at=moment(told.get("created_at")),
     )
 

@@ -27,6 +27,7 @@ from orchestration.service.providers.base import (
 from orchestration.service.providers.http_client import HttpLimits
 from orchestration.service.providers.ipfs.files import IpfsFiles
 from orchestration.service.providers.nosana.accounts import Account, Accounts, tag_of
+from orchestration.service.providers.nosana.api import LARGEST_RESULT
 from orchestration.service.providers.nosana.creation import Creator
 from orchestration.service.providers.nosana.logs import QUIET_S, LogReader
 from orchestration.service.providers.nosana.models import NosanaDeployment
@@ -86,7 +87,7 @@ class NosanaProvider:
         self._tag = tag_of(context.owner)
         self._accounts = Accounts(settings, limits)
         self._records = Records(context.data_dir)
-        self._ipfs = IpfsFiles(settings.ipfs_gateways, context.data_dir / "ipfs")
+        self._ipfs = IpfsFiles(settings.ipfs_gateways, context.data_dir / "ipfs", max_bytes=LARGEST_RESULT)
         self._results = Results(context.data_dir, self._ipfs)
         self._streams = Streams()
         self._sight = Sight(
@@ -258,6 +259,8 @@ class NosanaProvider:
         if record is None or not record.nosana_id:
             found = await self._sight.find(name)
             if found is None and name not in self._creations:
+                if record is not None and not record.abandoned:  # of a creation that came to nothing
+                    await self._records.drop(name)
                 return
             account = found[0] if found else self._accounts.all()[0]  # a creation under way knows better
             record = self._records.get(name) or Record(name=name, credential=account.name)
@@ -308,6 +311,7 @@ class NosanaProvider:
             before = self._context.clock() - self._settings.results_kept_hours * _SECONDS_PER_HOUR
             try:
                 await self._results.forget_older(before)
+                await self._ipfs.forget_older(before)
             except OSError as error:
                 log.warning("old results cannot be removed", error=str(error))
             await asyncio.sleep(_HOUSEKEEPING_S)

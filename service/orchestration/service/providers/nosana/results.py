@@ -106,16 +106,17 @@ class Results:
         return flow
 
     async def _fetch(self, api: NosanaApi, nosana_id: str, job: str) -> Mapping[str, Any] | None:
-        found = parse_result((await _readable(api.job(nosana_id, job), job)).get("jobResult"))
+        found = await asyncio.to_thread(parse_result, (await _readable(api.job(nosana_id, job), job)).get("jobResult"))
         if found is not None:
             return found
         on_chain = await _readable(api.chain_job(job), job)
-        found = parse_result(on_chain.get("jobResult"))
+        found = await asyncio.to_thread(parse_result, on_chain.get("jobResult"))
         cid = text(on_chain.get("ipfsResult"))
         if found is not None or cid in ("", NO_RESULT):
             return found
         try:
-            return parse_result((await self._ipfs.read(cid)).decode("utf-8", "replace"))
+            file = await self._ipfs.read(cid)
+            return await asyncio.to_thread(lambda: parse_result(file.decode("utf-8", "replace")))
         except ProviderError as error:
             log.warning("the result of a job cannot be read from IPFS", job=job, cid=cid, error=error.message)
             return None

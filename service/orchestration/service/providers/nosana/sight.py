@@ -113,11 +113,12 @@ class Sight:
 
     async def ask(self, account: Account, nosana_id: str) -> Seen | None:
         """The same, always asked for."""
+        mark = self._streams.mark(nosana_id)
         deployment, jobs = await asyncio.gather(account.api.deployment(nosana_id), account.api.jobs(nosana_id))
         if deployment is None:
             return None
         seen = Seen(deployment=deployment, jobs=jobs)
-        self._streams.checked(seen)
+        self._streams.checked(seen, mark)
         return seen
 
     async def node(self, account: Account, nosana_id: str, job: NosanaJob) -> str:
