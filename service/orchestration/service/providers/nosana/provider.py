@@ -224,7 +224,10 @@ class NosanaProvider:
             return
         record = self._records.get(name)
         if record is not None and record.nosana_id in {item.id for item in twins}:
-            await self._records.put(replace(record, nosana_id=meant[0].id, market=meant[0].market))
+            try:
+                await self._records.put(replace(record, nosana_id=meant[0].id, market=meant[0].market))
+            except OSError as error:  # it is known for as long as this process runs
+                log.warning("which deployment is meant cannot be noted", name=name, error=str(error))
         for twin in twins:
             log.warning("a second deployment of one name is stopped", name=name, nosana_id=twin.id, kept=meant[0].id)
             try:

@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 
 NEVER_DELETED = frozenset({"DRAFT", "ARCHIVED"})
 """States in which Nosana deletes nothing, and nothing runs."""
-_RANKS = {"STOPPED": 1, "ARCHIVED": 1, "DRAFT": 2}
+_RANKS = {"ERROR": 1, "INSUFFICIENT_FUNDS": 1, "STOPPED": 1, "ARCHIVED": 1, "DRAFT": 2}
+"""How late those that serve nobody come among several of one name; any other one may run, and comes first."""
 _TROUBLE = ("ERROR", "FAIL", "THROTTLE", "LOST")
 """Parts of the types of events that tell of trouble."""
 
