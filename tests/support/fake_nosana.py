@@ -21,7 +21,7 @@ from tests.support.ipfs_encoder import Blocks
 MESSAGE = "Hello Nosana Node!"
 _SETTINGS = (
     *("start_s", "queue_s", "stop_s", "minute_s", "balance", "funds_short", "streams", "nodes_told", "node_down"),
-    *("endpoints_told", "node_talks", "replay_last", "results", "sick"),
+    *("endpoints_told", "node_talks", "replay_last", "results", "sick", "create_s", "raw_result", "raw_padding"),
 )
 Work = Callable[[FakeAccount, web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,8 +89,17 @@ class FakeNosana:
                 return web.Response(status=401, text="Unauthorized. Invalid or missing authentication.")
             account = self.account(key.removeprefix("nos_"))
             fault = account.fault(call)
+            if fault == "408_after":  # it was done, and a proxy did not wait for the answer
+                await work(account, request)
+                return web.Response(status=408, text="Request Timeout")
+            if fault.startswith("proxy"):  # what stands before the API says it, as "proxy404"
+                return web.Response(status=int(fault[5:]), text="default backend", headers={"Location": "/maintenance"})
+            if fault.startswith(("{", "[")):  # an answer in another shape
+                return web.Response(text=fault, content_type="application/json")
             if fault.isdecimal():
                 return web.json_response({"error": "fault"}, status=int(fault), headers={"Retry-After": "0"})
+            if fault == "nothing":  # what a list that lags behind tells
+                return web.json_response({"deployments": [], "jobs": [], "pagination": {}})
             if fault == "hang":
                 await asyncio.sleep(600)
             if fault == "cut":
@@ -121,7 +130,9 @@ class FakeNosana:
         return web.json_response({"deployments": [item.view(self.base) for item in page], "pagination": pagination})
 
     async def _create(self, account: FakeAccount, request: web.Request) -> web.Response:
-        return web.json_response(account.create(await request.json()).view(self.base))
+        body = await request.json()
+        await asyncio.sleep(account.create_s)
+        return web.json_response(account.create(body).view(self.base))
 
     async def _get(self, account: FakeAccount, request: web.Request) -> web.Response:
         found = account.get(request.match_info["id"])
@@ -146,6 +157,9 @@ class FakeNosana:
 
     async def _job(self, account: FakeAccount, request: web.Request) -> web.Response:
         job = self._find(account, request.match_info["job"], account.get(request.match_info["id"]))
+        if account.raw_result:
+            text = f'{{"jobResult": {account.raw_result}{" " * account.raw_padding}}}'
+            return web.Response(text=text, content_type="application/json")
         told = {"jobResult": job.result if account.results == "manager" else None, "node": job.node}
         return web.json_response(told)
 
@@ -176,10 +190,13 @@ class FakeNosana:
         found = account.get(request.match_info["id"])
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        while found.status != "GONE":
+        told = {job.address: job.frame() for job in found.jobs if job.state not in ("QUEUED", "RUNNING")}
+        while found.status != "GONE":  # at first all that is not over, then what has changed
             changed = found.changed
-            messages = [{"type": "deployment", "data": found.view(self.base)}]
-            messages += [{"type": "job", "data": job.view(nodes=account.nodes_told)} for job in found.jobs]
+            frames = {job.address: job.frame() for job in found.jobs}
+            messages = [{"type": "deployment", "status": found.status, "replicas": 1, "active_revision": 1}]
+            messages += [frame for job, frame in frames.items() if told.get(job) != frame]
+            told = frames
             await answer.write(b": keep-alive\n\n" + b"".join(_event(message) for message in messages))
             await changed.wait()
         return answer
@@ -271,6 +288,8 @@ class FakeNosana:
         account.planned += [(call, fault) for call, fault in given.get("planned", [])]
         for index, changes in enumerate(given.get("markets", [])):
             account.markets[index].update(changes)
+        for deployment in list(account.deployments.values()) if given.get("twin") else ():
+            account.start(account.twin(deployment))
         for deployment in account.deployments.values():
             if given.get("status"):
                 deployment.set(given["status"])

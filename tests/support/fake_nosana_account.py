@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,6 +82,12 @@ class Job:
         """Tell those who follow the log."""
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def frame(self) -> dict[str, Any]:
+        """As in the stream of events of its deployment."""
+        node = None if self.node == NOBODY else self.node
+        times = {"timeStart": int(self.started_at), "timeEnd": int(self.ended_at)}
+        return {"type": "job", "job": self.address, "state": self.state, "node": node, **times}
 
     def view(self, *, nodes: bool) -> dict[str, Any]:
         """As in the list of a deployment's jobs."""
@@ -153,6 +159,8 @@ class FakeAccount:
 
     base: str
     blocks: Blocks
+    create_s: float = 0.0
+    """How long a creation takes to be made."""
     start_s: float = 0.03
     queue_s: float = 0.0
     stop_s: float = 0.03
@@ -170,6 +178,10 @@ class FakeAccount:
     """How many lines hosts still have of a log; 0: all."""
     results: str = "manager"
     """Where results come from: ``manager``, ``chain``, ``ipfs`` or ``never``."""
+    raw_result: str = ""
+    """JSON that stands for the result of every job, as a host may write anything; empty: their own results."""
+    raw_padding: int = 0
+    """Bytes that say nothing, after that."""
     sick: bool = False
     markets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     deployments: dict[str, Deployment] = field(default_factory=dict[str, Deployment])
@@ -220,6 +232,13 @@ class FakeAccount:
         )
         self.deployments[made.id] = made
         self.journal.append(f"created {made.name}")
+        return made
+
+    def twin(self, deployment: Deployment) -> Deployment:
+        """Make a draft like it, of the same name."""
+        made = replace(deployment, id=address(), created_at=time.time(), status="DRAFT", jobs=[], events=[], task=None)
+        made.changed = asyncio.Event()
+        self.deployments[made.id] = made
         return made
 
     def start(self, deployment: Deployment) -> None:

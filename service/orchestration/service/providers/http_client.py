@@ -69,7 +69,7 @@ class Answer:
             return None
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             text = f"the answer is no JSON: {self.text[:_EXCERPT]!r}"
             raise ProviderError("BAD_ANSWER", text, retryable=True) from None
 
@@ -297,7 +297,7 @@ class HttpClient:
         return ProviderError("NO_ANSWER", text, retryable=True)
 
     def _refused(self, method: str, path: str, answer: Answer) -> ProviderError:
-        body = self.clean(" ".join(answer.text.split()))[:_EXCERPT]
+        body = self.clean(" ".join(answer.text.replace("\0", "").split()))[:_EXCERPT]
         text = f"{self._name} answered {method} {self._told(path)} with {answer.status}" + (f": {body}" if body else "")
         retry_after_s = retry_after(answer.headers)
         if answer.status in _AWAY:

@@ -136,6 +136,31 @@ async def test_blocks_that_are_no_file_are_refused(
     assert (caught.value.reason, caught.value.retryable) == ("IPFS_NO_FILE", False)
 
 
+async def test_blocks_that_are_yet_to_be_read_are_bounded(tmp_path: Path) -> None:
+    """One block names thousands, each of which may name thousands again."""
+    blocks = Blocks()
+    leaf = b"\x12\x20" + b"\1" * 32  # a block that is nowhere: none of them is asked for
+    many = 4097
+    cid = blocks.node([leaf] * many, b"\x08\x02" + b"\x20\x00" * many)
+    async with gateway(blocks.kept) as good, files(tmp_path, good) as reader:
+        with pytest.raises(ProviderError, match="more than 4096 blocks") as caught:
+            await reader.read(cid)
+    assert (caught.value.retryable, len(good.asked)) == (False, 1)
+
+
+async def test_blocks_are_kept_for_a_time(tmp_path: Path) -> None:
+    blocks = Blocks()
+    cid = blocks.file(TEXT[:1000])
+    async with gateway(blocks.kept) as good, files(tmp_path, good) as reader:
+        await reader.read(cid)
+        kept = tmp_path / cid[-2:] / cid
+        await reader.forget_older(kept.stat().st_mtime - 1)
+        assert kept.exists()
+        await reader.forget_older(kept.stat().st_mtime + 1)
+        assert not kept.exists()
+        assert await reader.read(cid) == TEXT[:1000]
+
+
 def test_gateways_are_given_with_their_limits() -> None:
     found = parse_gateways("https://one.example;timeout_s=2.5;at_once=1, http://127.0.0.1:9/,")
     assert found == (

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestration.service.providers.base import Instance, InstanceState
+from orchestration.service.providers.base import Instance, InstanceRejectedError, InstanceState
+from orchestration.service.providers.nosana import records, results
+from orchestration.service.providers.nosana.records import Records
 from orchestration.service.providers.nosana.urls import job_host
 from tests.support.fake_nosana_process import NosanaHarness
 from tests.support.provider_processes import ended, gone, until, until_async
@@ -91,6 +95,84 @@ async def test_a_job_without_a_result_ends_without_a_code(harness: NosanaHarness
     await harness.provider.create(harness.spec("one", env={"FAKE_EXIT_CODE": "3"}))
     found = await ended(harness.provider, "one")
     assert (found.reason, found.exit_code) == ("NO_RESULT", None)
+
+
+_DEEP = "[" * 200_000
+_NESTED = '{"opStates": [], "errors": ' + "[" * 5000 + "]" * 5000 + "}"
+
+
+@pytest.mark.parametrize(
+    "result", [json.dumps(_DEEP), _DEEP, json.dumps(_NESTED), '{"opStates": [{"exitCode": %s}]}' % ("9" * 400)]
+)
+async def test_a_result_that_cannot_be_read_costs_nothing_else(harness: NosanaHarness, result: str) -> None:
+    await harness.restart(result_wait_s="0.2")
+    harness.change(results="never", raw_result=result)
+    await harness.provider.create(harness.spec("one", env={"FAKE_EXIT_CODE": "3"}))
+    found = await ended(harness.provider, "one")
+    assert found.state in {"EXITED", "FAILED"}
+    await harness.provider.create(harness.spec("two"))
+    assert [item.name for item in await harness.provider.list_owned()] == ["one", "two"]
+    await harness.provider.delete("one")
+    await gone(harness.provider, "one")
+    assert [item["name"].rpartition("-")[2] for item in harness.look()["deployments"]] == ["two"]
+
+
+async def test_a_result_that_is_too_long_counts_as_none(harness: NosanaHarness) -> None:
+    await harness.restart(result_wait_s="0.2")
+    harness.change(results="never", raw_result='{"opStates": [{"exitCode": 3}]}', raw_padding=9_000_000)
+    await harness.provider.create(harness.spec("one", env={"FAKE_EXIT_CODE": "3"}))
+    assert (await ended(harness.provider, "one")).reason == "NO_RESULT"
+
+
+async def test_a_creation_that_came_to_nothing_leaves_nothing(harness: NosanaHarness) -> None:
+    harness.change(planned=[["create", "400"]])
+    with pytest.raises(InstanceRejectedError):
+        await harness.provider.create(harness.spec("one"))
+    await harness.provider.delete("one")
+    assert list((harness.data_dir / "instances").iterdir()) == []
+
+
+async def test_one_that_cannot_be_looked_at_does_not_hide_the_others(harness: NosanaHarness) -> None:
+    harness.change(streams=False)
+    await harness.provider.create(harness.spec("one"))
+    await harness.provider.create(harness.spec("two"))
+    await reach(harness, "two", InstanceState.RUNNING)
+    harness.change(planned=[["jobs", "500"]])
+    one, two = await harness.provider.list_owned()
+    assert sorted([one.message[:25], two.message[:25]]) == ["", "it cannot be looked at no"]
+
+
+async def test_what_runs_is_ended_with_a_full_disk(harness: NosanaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await harness.provider.create(harness.serving("one"))
+    await reach(harness, "one", InstanceState.RUNNING)
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for module in (records, results):
+        monkeypatch.setattr(module, "write_json", full)
+    await harness.provider.delete("one")
+    await until(lambda: harness.look()["deployments"] == [], 30)
+    await gone(harness.provider, "one")
+
+
+async def test_a_deletion_goes_on_after_what_nobody_expected(
+    harness: NosanaHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.provider.create(harness.spec("one"))
+    failures = iter([OSError(28, "No space left on device"), RecursionError("deep"), KeyError("x")])
+    drop = Records.drop
+
+    async def failing(kept: Records, name: str) -> None:
+        for error in failures:
+            raise error
+        await drop(kept, name)
+
+    monkeypatch.setattr(Records, "drop", failing)
+    await harness.provider.delete("one")
+    await until(lambda: not (harness.data_dir / "instances" / "one.json").exists(), 30)
+    assert next(failures, None) is None
+    assert harness.look()["deployments"] == []
 
 
 async def test_a_job_of_a_simple_deployment_expires(harness: NosanaHarness) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
+from aiohttp import web
 
 from orchestration.service.providers.base import InstanceState, LogRecord, ProviderError, ProviderUnavailableError
+from orchestration.service.providers.nosana import node
+from orchestration.service.providers.nosana.node import LogRequest, new_session, open_log
 from tests.service.providers.nosana.test_nosana_life import reach
 from tests.support.fake_nosana_process import NosanaHarness
 from tests.support.provider_conformance import line, read
@@ -115,6 +119,53 @@ async def test_a_host_out_of_reach_is_told(harness: NosanaHarness) -> None:
     await reach(harness, "one", InstanceState.RUNNING)
     with pytest.raises(ProviderUnavailableError, match="cannot be asked for the log"):
         await read(harness.provider, "one")
+
+
+@asynccontextmanager
+async def host(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncGenerator[str]:
+    """A host that answers in its own way; its address."""
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    name, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{name}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def connect(url: str) -> None:
+    """Open the log of a host, and leave it."""
+    async with new_session() as session, open_log(session, LogRequest(url=url, job="j", signer="s", signature="m:s")):
+        pass
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_host_sends_the_gateway_nowhere(status: int) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(status=status, headers={"Location": "/internal"})
+
+    async with host(answer) as url:
+        with pytest.raises(ProviderUnavailableError, match="redirect"):
+            await connect(url)
+    assert asked == ["/flog"]
+
+
+async def test_a_host_that_takes_a_connection_and_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(600)
+        return web.Response()
+
+    monkeypatch.setattr(node, "CONNECT_S", 0.3)
+    async with host(answer) as url:
+        with pytest.raises(ProviderUnavailableError, match="no answer in time"):
+            async with asyncio.timeout(60):
+                await connect(url)
 
 
 @pytest.mark.parametrize("cursor", ["x", "a:b:c:d:e:f", "job:1:2", "../x:1:0:abc:1:1", "a:1:1::-1:0"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from orchestration.service.providers.nosana.cursors import Aligner, Cursor, parse_cursor
 from orchestration.service.providers.nosana.flows import Entry, parse_result, to_flow
 from orchestration.service.providers.nosana.models import moment, to_deployment, to_job
+from orchestration.service.providers.nosana.node import read_message
 
 
 def one_state(**state: Any) -> dict[str, Any]:
@@ -43,6 +46,9 @@ def test_lines_of_a_result() -> None:
         ({"exitCode": 3}, {"exit_code": 3}),
         ({"exitCode": None}, {"exit_code": None}),
         ({"exitCode": "2"}, {"exit_code": 2}),
+        ({"exitCode": 10**400}, {"exit_code": None}),
+        ({"exitCode": 2**31}, {"exit_code": None}),
+        ({"exitCode": "soon"}, {"exit_code": None}),
         ({"diagnostics": {"state": {"OOMKilled": True}}}, {"out_of_memory": True}),
         ({"diagnostics": {"reason": {"hostShutDown": True}}}, {"host_shut_down": True}),
         ({"diagnostics": {"reason": {"jobExpired": True}}}, {"expired": True}),
@@ -56,7 +62,7 @@ def test_how_it_ended(state: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert {name: getattr(flow, name) for name in wanted} == wanted
 
 
-@pytest.mark.parametrize("value", [None, "", "{", "[]", [], {}, {"status": "x"}, 7])
+@pytest.mark.parametrize("value", [None, "", "{", "[]", [], {}, {"status": "x"}, 7, "[" * 100_000])
 def test_what_is_no_result(value: Any) -> None:
     assert parse_result(value) is None
 
@@ -64,6 +70,31 @@ def test_what_is_no_result(value: Any) -> None:
 def test_errors_of_the_whole_are_told() -> None:
     flow = to_flow({"opStates": [], "errors": ["bad image", {"code": 1}]})
     assert flow.error == 'bad image; {"code": 1}'
+
+
+def test_what_cannot_be_sent_or_stored_is_taken_out_of_texts() -> None:
+    told = json.loads(r'"a\ud83d b\u0000c \ud83d\ude00"')
+    wanted = "a? bc \U0001f600"
+    flow = to_flow(one_state(logs=[{"log": told}], error={"message": told}))
+    assert (flow.error, [entry.message for entry in flow.entries]) == (wanted, [wanted])
+    assert to_flow({"opStates": [], "errors": [told]}).error == wanted
+    message = json.dumps({"data": json.dumps({"type": "container", "message": told})})
+    (entry,) = read_message(message)
+    assert entry.message == wanted
+    ((_, cursor),) = given([entry], Cursor(job="j"), live=True)
+    assert parse_cursor(str(cursor)) == cursor
+
+
+def test_errors_that_are_nested_without_end_are_told_as_such() -> None:
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+    assert to_flow({"opStates": [], "errors": [deep]}).error == "an error that cannot be read"
+
+
+def test_a_message_of_a_host_that_is_nested_without_end_holds_no_line() -> None:
+    assert read_message("[" * 100_000) == []
+    assert read_message('{"data": "%s"}' % ("[" * 100_000)) == []
 
 
 @pytest.mark.parametrize(
@@ -77,12 +108,26 @@ def test_errors_of_the_whole_are_told() -> None:
         ("yesterday", 0.0),
         (None, 0.0),
         (-5, 0.0),
+        (10**400, 0.0),
+        ("0001-01-01T00:00:00+23:00", 0.0),
         (True, 0.0),
         (float("nan"), 0.0),
     ],
 )
 def test_times_in_every_writing(value: Any, seconds: float) -> None:
     assert moment(value) == seconds
+
+
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59-23:00", 10**19, "9" * 22, 10.0**300, 99_999_999_999])
+def test_a_time_to_come_is_that_of_reading(value: Any) -> None:
+    before = time.time()
+    assert before <= moment(value) <= time.time()
+    assert before <= to_flow(one_state(logs=[{"log": "x", "timestamp": value}])).entries[0].time <= time.time()
+
+
+def test_a_clock_that_is_somewhat_ahead_is_believed() -> None:
+    ahead = time.time() + 3600
+    assert moment(ahead) == ahead
 
 
 def test_jobs_and_deployments_in_every_writing() -> None:
@@ -98,13 +143,13 @@ def test_jobs_and_deployments_in_every_writing() -> None:
 def engine_lines(seed: int) -> list[Entry]:
     """Lines of which many read alike, also within a millisecond."""
     chance = random.Random(seed)
-    time, found = 1000.0, list[Entry]()
+    at, found = 1000.0, list[Entry]()
     for _ in range(40):
-        time += chance.choice([0.0, 0.0, 0.001, 0.5])
+        at += chance.choice([0.0, 0.0, 0.001, 0.5])
         kind = chance.choice(["engine", "engine", "engine", "host"])
         text = chance.choice(["a", "b", "c"])
         found.append(
-            Entry(kind="host" if kind == "host" else "engine", stream="stdout", time=round(time, 3), message=text)
+            Entry(kind="host" if kind == "host" else "engine", stream="stdout", time=round(at, 3), message=text)
         )
     return found
 
@@ -127,11 +172,10 @@ def test_every_place_of_a_log_is_found_again(seed: int, live: bool) -> None:
         assert parse_cursor(str(cursor)) == cursor
 
 
-def numbered(numbers: range, *, time: float | None = None) -> list[Entry]:
+def numbered(numbers: range, *, at: float | None = None) -> list[Entry]:
     """One line each second, or all at one time."""
     return [
-        Entry(kind="engine", stream="stdout", time=float(n) if time is None else time, message=f"line {n}")
-        for n in numbers
+        Entry(kind="engine", stream="stdout", time=float(n) if at is None else at, message=f"line {n}") for n in numbers
     ]
 
 
@@ -143,9 +187,9 @@ def told(entries: list[Entry], after: Cursor, *, live: bool) -> list[str]:
 def test_a_place_is_found_where_times_or_beginnings_are_others() -> None:
     cursor = given(numbered(range(10)), Cursor(job="j"), live=True)[3][1]
     rest = [str(n) for n in range(4, 10)]
-    assert told(numbered(range(10), time=99.0), cursor, live=False) == rest
-    assert told(numbered(range(2, 10), time=99.0), cursor, live=False) == rest
-    assert told(numbered(range(6, 10), time=99.0), cursor, live=False) == rest[2:]
+    assert told(numbered(range(10), at=99.0), cursor, live=False) == rest
+    assert told(numbered(range(2, 10), at=99.0), cursor, live=False) == rest
+    assert told(numbered(range(6, 10), at=99.0), cursor, live=False) == rest[2:]
     for begin in range(10):
         assert told(numbered(range(begin, 10)), cursor, live=True) == rest[max(0, begin - 4) :]
 

@@ -28,6 +28,15 @@ class BlockCache:
         """Keep a block that was checked."""
         await asyncio.to_thread(self._put, cid, block)
 
+    async def forget_older(self, before: float) -> None:
+        """Remove blocks that were kept before then (Unix seconds), and what was left half written. Raises OSError."""
+        await asyncio.to_thread(self._forget_older, before)
+
+    def _forget_older(self, before: float) -> None:
+        for path in self._folder.glob("*/*"):
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+
     def _path(self, cid: Cid) -> Path:
         name = str(cid)
         return self._folder / name[-2:] / name

@@ -42,6 +42,10 @@ class IpfsFiles:
         except (CidError, BlockError) as error:
             raise ProviderError("IPFS_NO_FILE", str(error), retryable=False) from None
 
+    async def forget_older(self, before: float) -> None:
+        """Remove blocks that were kept before then (Unix seconds): whoever needs one fetches it again."""
+        await self._cache.forget_older(before)
+
     async def _read(self, root: Cid) -> bytes:
         file = bytearray()
         waiting = [root]
@@ -53,6 +57,8 @@ class IpfsFiles:
             if len(file) + max(part.size or 0, len(part.data)) > self._max_bytes:
                 raise BlockError(f"the file {root} has more than {self._max_bytes} bytes")
             file += part.data
+            if len(waiting) + len(part.links) > _MAX_BLOCKS:
+                break
             waiting.extend(reversed(part.links))
         raise BlockError(f"the file {root} has more than {_MAX_BLOCKS} blocks")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from orchestration.service.providers.base import (
     InstanceRejectedError,
     ProviderError,
     ProviderUnavailableError,
 )
-from orchestration.service.providers.http_client import HttpClient, HttpLimits, HttpStatusError
+from orchestration.service.providers.http_client import Answer, HttpClient, HttpLimits, HttpStatusError
 from orchestration.service.providers.nosana.models import (
     Market,
     NosanaDeployment,
@@ -23,10 +25,15 @@ from orchestration.service.providers.nosana.models import (
     to_job,
     to_market,
 )
+from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS
 
+LARGEST_RESULT = 8 * 1024 * 1024
+"""Bytes of a job's result; a longer one counts as none. What is read of it takes some times as much memory."""
 _PAGE = "100"
 _MOST_PAGES = 1000
 _CREDENTIALS_RETRY_S = 300.0
+_FUNDS_RETRY_S = 60.0
+_BAD_ANSWER = "BAD_ANSWER"
 _WRONG_STATE = "incorrect state"
 _ARCHIVED = "archived deployment"
 
@@ -53,7 +60,8 @@ class NotThereError(ProviderError):
 
 
 class NosanaApi:
-    """The calls. Each raises `ProviderUnavailableError` when nothing can be known, else what `_meaning` makes of it.
+    """The calls. Each look raises `ProviderUnavailableError` when nothing can be known; each change, what `_meaning`
+    makes of a refusal.
 
     A call that changes something is made once: a deployment that is created twice may be paid for twice.
     """
@@ -78,9 +86,11 @@ class NosanaApi:
     async def balance(self) -> float | None:
         """Credits that are not spoken for, in USD; None where the account has none to tell of."""
         try:
-            told = mapping(await self._get("/api/credits/balance"))
-        except (NotThereError, InstanceRejectedError):
-            return None
+            told = mapping((await self.http.call("GET", "/api/credits/balance")).json())
+        except HttpStatusError as error:
+            if error.status in {400, 402, 404} and _is_own(error):
+                return None
+            raise _unavailable(error) from error
         if "assignedCredits" not in told:
             return None
         return (
@@ -100,8 +110,14 @@ class NosanaApi:
         found: list[NosanaDeployment] = []
         params = {**query, "limit": _PAGE, "sort_order": "asc"}
         for _ in range(_MOST_PAGES):
-            told = mapping(await self._get("/api/deployments", params))
-            found += [item for one in items(told.get("deployments")) if (item := to_deployment(one)).id]
+            try:
+                told = mapping(await self._get("/api/deployments", params))
+            except NotThereError as error:  # a list that is empty is there
+                raise ProviderUnavailableError(error.message, reason=_BAD_ANSWER) from error
+            page = [to_deployment(one) for one in _listed(told, "deployments")]
+            if not all(item.id for item in page):
+                raise ProviderUnavailableError("Nosana lists a deployment without an id", reason=_BAD_ANSWER)
+            found += page
             cursor = text(mapping(told.get("pagination")).get("cursor_next"))
             if not cursor:
                 return found
@@ -111,9 +127,13 @@ class NosanaApi:
     async def deployment(self, deployment_id: str) -> NosanaDeployment | None:
         """The deployment; None when there is none."""
         try:
-            return to_deployment(mapping(await self._get(f"/api/deployments/{deployment_id}")))
+            found = to_deployment(mapping(await self._get(f"/api/deployments/{deployment_id}")))
         except NotThereError:
             return None
+        if found.id != deployment_id:
+            text = f"Nosana's answer about deployment {deployment_id} is not about it"
+            raise ProviderUnavailableError(text, reason=_BAD_ANSWER)
+        return found
 
     async def jobs(self, deployment_id: str) -> list[NosanaJob]:
         """Its latest jobs, at most a page of them, oldest first."""
@@ -122,22 +142,30 @@ class NosanaApi:
             told = mapping(await self._get(f"/api/deployments/{deployment_id}/jobs", params))
         except NotThereError:
             return []
-        found = [job for item in items(told.get("jobs")) if (job := to_job(item)).address]
+        found = [to_job(item) for item in _listed(told, "jobs")]
+        if not all(job.address for job in found):
+            raise ProviderUnavailableError("Nosana lists a job without an address", reason=_BAD_ANSWER)
         return sorted(found, key=lambda job: (job.created_at, job.address))
 
     async def job(self, deployment_id: str, job: str) -> Mapping[str, Any]:
         """A job with its result, as the deployment's manager has it; empty when it has none."""
         try:
-            return mapping(await self._get(f"/api/deployments/{deployment_id}/jobs/{job}"))
+            return mapping(await self._get(f"/api/deployments/{deployment_id}/jobs/{job}", by_host=True))
         except NotThereError:
             return {}
 
     async def chain_job(self, job: str) -> Mapping[str, Any]:
-        """A job as the chain has it; empty when it is unknown there."""
+        """A job as the chain has it; empty when it is unknown there, which anything that answers may say: not much is
+        lost by believing it, and it is asked again.
+        """
         try:
-            return mapping(await self._get(f"/api/jobs/{job}"))
+            return mapping(await self._get(f"/api/jobs/{job}", by_host=True))
         except NotThereError:
             return {}
+        except ProviderUnavailableError as error:
+            if isinstance(error.__cause__, HttpStatusError) and error.__cause__.status == 404:
+                return {}
+            raise
 
     async def events(self, deployment_id: str) -> list[Mapping[str, Any]]:
         """What happened to a deployment, the newest first as far as the server says so."""
@@ -157,7 +185,7 @@ class NosanaApi:
         """Make a draft, which costs nothing until it is started."""
         told = to_deployment(mapping(await self._change("POST", "/api/deployments/create", body)))
         if not told.id:
-            raise ProviderError("BAD_ANSWER", "Nosana's answer to a creation names no deployment", retryable=True)
+            raise ProviderError(_BAD_ANSWER, "Nosana's answer to a creation names no deployment", retryable=True)
         return told
 
     async def begin(self, deployment_id: str) -> None:
@@ -175,14 +203,19 @@ class NosanaApi:
         except NotThereError:
             return
 
-    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def _get(self, path: str, params: Mapping[str, str] | None = None, *, by_host: bool = False) -> Any:
+        """``by_host``: a host wrote part of the answer, which may be long, or made to take long to read."""
         try:
-            return (await self.http.call("GET", path, params=params)).json()
+            answer = await self.http.call("GET", path, params=params)
+            return await _read_result(path, answer) if by_host else answer.json()
         except HttpStatusError as error:
-            meaning = _meaning(error)
-            if meaning is error:  # nothing was to be changed: it can be asked again
-                raise ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s) from error
-            raise meaning from error
+            if error.status == 404 and _is_own(error):
+                raise NotThereError(error.message) from error
+            raise _unavailable(error) from error
+        except ProviderUnavailableError:
+            raise
+        except ProviderError as error:  # nothing was to be changed: it can be asked again
+            raise ProviderUnavailableError(error.message, reason=error.reason) from error
 
     async def _change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
@@ -191,20 +224,57 @@ class NosanaApi:
             raise _meaning(error) from error
 
 
+async def _read_result(path: str, answer: Answer) -> Any:
+    """What an answer holds that a host may have made long, or to take long."""
+    if len(answer.body) > LARGEST_RESULT:
+        text = f"the result at {path} has more than {LARGEST_RESULT} bytes"
+        raise ProviderUnavailableError(text, reason="ANSWER_TOO_LARGE")
+    return await asyncio.to_thread(answer.json)
+
+
+def _listed(told: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The objects of a list that must be there: an answer in another shape does not say that there is nothing."""
+    value = told.get(key)
+    found = items(value)
+    if not isinstance(value, list) or len(found) != len(cast("list[object]", value)):
+        raise ProviderUnavailableError(f"Nosana's answer holds no list of {key}", reason=_BAD_ANSWER)
+    return found
+
+
+def _is_own(error: HttpStatusError) -> bool:
+    """Whether the API itself said it, whose refusals are objects with an ``error``, and not a proxy before it."""
+    try:
+        told = json.loads(error.body)
+    except (ValueError, RecursionError):
+        return False
+    return bool(text(mapping(told).get("error")))
+
+
+def _unavailable(error: HttpStatusError) -> ProviderUnavailableError:
+    """What any refusal of a look means: nothing is known."""
+    if error.status in {401, 403}:
+        return ProviderUnavailableError(
+            error.message, reason="NOSANA_CREDENTIALS_REFUSED", retry_after_s=_CREDENTIALS_RETRY_S
+        )
+    return ProviderUnavailableError(error.message, retry_after_s=error.retry_after_s)
+
+
 def _meaning(error: HttpStatusError) -> ProviderError:
-    """What a refusal means; the error itself where only time may tell."""
+    """What a refusal of a change means; where only time may tell, its effect is unknown: look before asking again."""
     match error.status:
         case 401 | 403:
-            return ProviderUnavailableError(
-                error.message, reason="NOSANA_CREDENTIALS_REFUSED", retry_after_s=_CREDENTIALS_RETRY_S
-            )
-        case 404:
+            return _unavailable(error)
+        case 402:
+            return ProviderUnavailableError(error.message, reason=INSUFFICIENT_FUNDS, retry_after_s=_FUNDS_RETRY_S)
+        case 404 if _is_own(error):
             return NotThereError(error.message)
         case 500 if _WRONG_STATE in error.body:
             return WrongStateError(error.message)
         case 500 if _ARCHIVED in error.body:
             return ArchivedError(error.message)
-        case status if 300 <= status < 500:
+        case 400 | 413 | 422:
             return InstanceRejectedError("NOSANA_REJECTED", error.message)
+        case status if status < 500:  # a proxy's: the request may have gone through before
+            return ProviderError(error.reason, error.message, retryable=True, retry_after_s=error.retry_after_s)
         case _:
             return error

@@ -1,7 +1,8 @@
 """Makes deployments: a draft first, which costs nothing, then its start, which can be asked for as often as one likes.
 
 Nosana has no key by which a creation that is asked for again is known. So what is there is looked up by name before
-anything is made; and should two drafts come of it after all, only one is ever started.
+anything is made; and once more before anything is started: should several drafts have come of it after all, which two
+gateways may make at the same time, each of them picks the same one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Any
 
 import structlog
 
-from orchestration.service.providers.base import InstanceRejectedError, InstanceSpec, ProviderError
+from orchestration.service.providers.base import (
+    InstanceRejectedError,
+    InstanceSpec,
+    ProviderError,
+    ProviderUnavailableError,
+)
 from orchestration.service.providers.nosana.accounts import Account, Accounts
 from orchestration.service.providers.nosana.api import NotThereError, WrongStateError
 from orchestration.service.providers.nosana.definition import build, port_of
@@ -20,6 +26,7 @@ from orchestration.service.providers.nosana.models import Market, NosanaDeployme
 from orchestration.service.providers.nosana.records import Record, Records, valid_name
 from orchestration.service.providers.nosana.settings import NosanaSettings
 from orchestration.service.providers.nosana.sight import Sight
+from orchestration.service.providers.nosana.states import INSUFFICIENT_FUNDS
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +69,7 @@ class Creator:
             await self._records.put(record)
         if deployment.status in _STARTED_FROM and not record.deleting:
             await account.funds.check()
+            deployment = await self._chosen(account, spec, deployment)
             await self._start(account, deployment)
         return account, deployment.id
 
@@ -104,21 +112,46 @@ class Creator:
         except InstanceRejectedError:
             raise
         except ProviderError as error:
+            await _note_funds(account, error)
             found = await self._sight.of_name(account, name)
             if not found:
                 raise
             log.info("a creation whose answer was lost is found by its name", name=name, error=error.message)
             return found[0]
 
+    async def _chosen(self, account: Account, spec: InstanceSpec, draft: NosanaDeployment) -> NosanaDeployment:
+        """Of all deployments of the name as they are now, the one that is to run, whoever made it.
+
+        Raises `ProviderUnavailableError` while the list does not show the draft: then it may lack another one, too.
+        """
+        found = await self._sight.of_name(account, spec.name)
+        if draft.id not in {item.id for item in found}:
+            raise ProviderUnavailableError(f"Nosana does not list deployment {draft.id} yet, which is to be started")
+        best = found[0]
+        if best.id != draft.id:
+            log.warning("another deployment of the name goes first", name=spec.name, nosana_id=best.id, draft=draft.id)
+            record = self._records.get(spec.name) or Record(name=spec.name, credential=account.name)
+            price = self._accounts.markets.price(best.market)
+            await self._records.put(_noted(record, spec, best.id, best.market, price))
+        return best
+
     async def _start(self, account: Account, deployment: NosanaDeployment) -> None:
+        if deployment.status not in _STARTED_FROM:
+            return
         try:
             await account.api.begin(deployment.id)
         except WrongStateError:
             log.info("a deployment was started before", nosana_id=deployment.id)
-        except ProviderError:
+        except ProviderError as error:
+            await _note_funds(account, error)
             now = await account.api.deployment(deployment.id)
             if now is None or now.status in _STARTED_FROM:
                 raise
+
+
+async def _note_funds(account: Account, error: ProviderError) -> None:
+    if error.reason == INSUFFICIENT_FUNDS:
+        await account.funds.ran_out()
 
 
 def _noted(record: Record, spec: InstanceSpec, nosana_id: str, market: str, price: float) -> Record:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestration.service.providers.nosana.models import items, mapping, moment, number, text
+from orchestration.service.providers.nosana.models import clean, items, mapping, moment, number, text
 
+_LARGEST_CODE = 2**31 - 1
+"""No system has codes beyond this; one that is told is no code."""
 NODE_PREFIX = "[nosana] "
 """Before lines that the host wrote, not the engine."""
 
@@ -42,7 +45,7 @@ def parse_result(value: Any) -> Mapping[str, Any] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     found = mapping(value)
     return found if "opStates" in found else None
@@ -55,7 +58,7 @@ def to_flow(result: Mapping[str, Any]) -> Flow:
     docker = [mapping(mapping(state.get("diagnostics")).get("state")) for state in states]
     errors = [text(mapping(state.get("error")).get("message")) for state in states]
     if not any(errors) and isinstance(result.get("errors"), list):
-        errors += [item if isinstance(item, str) else json.dumps(item) for item in result["errors"]]
+        errors += [_written(item) for item in result["errors"]]
     return Flow(
         exit_code=next((code for state in reversed(states) if (code := _exit_code(state)) is not None), None),
         out_of_memory=any(state.get("OOMKilled") is True for state in docker),
@@ -67,9 +70,18 @@ def to_flow(result: Mapping[str, Any]) -> Flow:
     )
 
 
+def _written(error: Any) -> str:
+    if isinstance(error, str):
+        return clean(error)
+    try:
+        return json.dumps(error)
+    except RecursionError:
+        return "an error that cannot be read"
+
+
 def _exit_code(state: Mapping[str, Any]) -> int | None:
-    code = state.get("exitCode")
-    return int(number(code)) if code is not None and not isinstance(code, bool) else None
+    code = number(state.get("exitCode"), math.nan)
+    return int(code) if abs(code) <= _LARGEST_CODE else None
 
 
 def _entries(state: Mapping[str, Any]) -> Iterator[Entry]:
@@ -89,5 +101,5 @@ def _entries(state: Mapping[str, Any]) -> Iterator[Entry]:
 def lines(kind: Literal["engine", "host"], stream: str, time: float, message: str) -> Iterator[Entry]:
     """The lines of one piece of output."""
     prefix = NODE_PREFIX if kind == "host" else ""
-    for line in message.removesuffix("\n").split("\n"):
+    for line in clean(message).removesuffix("\n").split("\n"):
         yield Entry(kind=kind, stream=stream, time=time, message=prefix + line.removesuffix("\r"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ _JOB_STATES = ("QUEUED", "RUNNING", "COMPLETED", "STOPPED")
 ENDED = frozenset({"COMPLETED", "STOPPED"})
 _MILLISECONDS_FROM = 1e11
 """A time in seconds is below this until the year 5138; one in milliseconds has been above it since 1973."""
+_CLOCKS_DIFFER_S = 86400.0
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SEVERAL = re.compile(r"(?<![0-9a-z])(\d{1,2})\s?-?x(?![0-9])", re.IGNORECASE)
 
@@ -90,8 +92,13 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str:
-    """The value if it is a text, else an empty one."""
-    return value if isinstance(value, str) else ""
+    """The value if it is a text, `clean`; else an empty one."""
+    return clean(value) if isinstance(value, str) else ""
+
+
+def clean(value: str) -> str:
+    """The text as it can be sent and stored: JSON may hold halves of characters, and NUL."""
+    return value.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def identifier(value: Any) -> str:
@@ -106,19 +113,27 @@ def number(value: Any, default: float = 0.0) -> float:
         return default
     try:
         found = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return default
     return found if math.isfinite(found) else default
 
 
 def moment(value: Any) -> float:
-    """Unix seconds of a time in any of the ways in which it is written; 0.0 when it is none."""
+    """Unix seconds of a time in any of the ways in which it is written; 0.0 when it is none.
+
+    Hosts write times, too: one that is further ahead than clocks differ is not believed, and is that of reading.
+    """
+    found, now = _moment(value), time.time()
+    return found if found <= now + _CLOCKS_DIFFER_S else now
+
+
+def _moment(value: Any) -> float:
     if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?", value):
         try:
             found = datetime.fromisoformat(value)
-        except ValueError:
+            return max(0.0, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+        except (ValueError, OverflowError):
             return 0.0
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     seconds = number(value)
     return seconds / 1000 if seconds >= _MILLISECONDS_FROM else max(0.0, seconds)
 
@@ -156,7 +171,7 @@ def to_job(told: Mapping[str, Any]) -> NosanaJob:
         address=identifier(told.get("job")),
         state=name or "QUEUED",
         node="" if node == NOBODY else node,
-        started_at=moment(told.get("time_start")),
+        started_at=moment(told.get("time_start", told.get("timeStart"))),
         created_at=moment(told.get("created_at")),
     )
 

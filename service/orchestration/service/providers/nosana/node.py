@@ -18,7 +18,8 @@ from orchestration.service.providers.nosana.models import mapping, moment, text
 SIGNED_MESSAGE = "Hello Nosana Node!"
 """What hosts want to be signed by the key that pays for the job."""
 _PATH = "/flog"
-_CONNECT_S = 10.0
+CONNECT_S = 10.0
+"""How long a host may take to be connected, and again to open its log, in seconds."""
 _LARGEST_MESSAGE = 4 * 1024 * 1024
 _HEARTBEAT_S = 30.0
 _LEAVE = aiohttp.ClientWSTimeout(ws_close=1.0)  # pyright: ignore[reportCallIssue]  it does not see through attrs
@@ -69,7 +70,7 @@ class NodeLog:
     def _read(self, message: aiohttp.WSMessage) -> list[Entry] | None:
         match message.type:
             case aiohttp.WSMsgType.TEXT:
-                return list(_entries(str(message.data)))
+                return read_message(str(message.data))
             case aiohttp.WSMsgType.ERROR:
                 raise ProviderUnavailableError(f"the log of host {self._host} broke off: {self._socket.exception()}")
             case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
@@ -86,14 +87,15 @@ async def open_log(session: aiohttp.ClientSession, request: LogRequest) -> Async
     """Connect to the host. Raises `ProviderUnavailableError` when it cannot be reached."""
     url = "ws" + request.url.removeprefix("http") + _PATH
     try:
-        socket = await session.ws_connect(
-            url,
-            heartbeat=_HEARTBEAT_S,
-            max_msg_size=_LARGEST_MESSAGE,
-            timeout=_LEAVE,
-        )
+        async with asyncio.timeout(CONNECT_S):  # the session's own limit ends with the connection
+            socket = await session.ws_connect(
+                url,
+                heartbeat=_HEARTBEAT_S,
+                max_msg_size=_LARGEST_MESSAGE,
+                timeout=_LEAVE,
+            )
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        why = str(error) or type(error).__name__
+        why = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
         raise ProviderUnavailableError(f"host {request.url} cannot be asked for the log: {why}") from error
     try:
         await socket.send_json(request.first_message())
@@ -105,9 +107,26 @@ async def open_log(session: aiohttp.ClientSession, request: LogRequest) -> Async
 
 
 def new_session() -> aiohttp.ClientSession:
-    """A session for hosts, which are strangers: no credentials go with it."""
-    timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, trust_env=False)
+    """A session for hosts, which are strangers: no credentials go with it, and it goes nowhere that they say."""
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(_refuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=timeout, trust_env=False, trace_configs=[tracing]
+    )
+
+
+async def _refuse(
+    session: aiohttp.ClientSession, context: object, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """A redirect would have this gateway ask what only it can reach; `ws_connect` cannot be told not to follow it."""
+    redirect.response.close()
+    raise aiohttp.ClientError(f"it answers with a redirect ({redirect.response.status}), which is not followed")
+
+
+def read_message(data: str) -> list[Entry]:
+    """The lines of one message of a host; none of one that cannot be read."""
+    return list(_entries(data))
 
 
 def _entries(data: str) -> Iterator[Entry]:
@@ -130,6 +149,6 @@ def _inner(data: str) -> dict[str, Any]:
     try:
         inner = mapping(json.loads(data)).get("data")
         found = json.loads(inner) if isinstance(inner, str) else inner
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return dict(mapping(found))

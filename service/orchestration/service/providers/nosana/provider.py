@@ -27,12 +27,13 @@ from orchestration.service.providers.base import (
 from orchestration.service.providers.http_client import HttpLimits
 from orchestration.service.providers.ipfs.files import IpfsFiles
 from orchestration.service.providers.nosana.accounts import Account, Accounts, tag_of
+from orchestration.service.providers.nosana.api import LARGEST_RESULT
 from orchestration.service.providers.nosana.creation import Creator
 from orchestration.service.providers.nosana.logs import QUIET_S, LogReader
 from orchestration.service.providers.nosana.models import NosanaDeployment
 from orchestration.service.providers.nosana.node import new_session
 from orchestration.service.providers.nosana.records import Record, Records, valid_name
-from orchestration.service.providers.nosana.removal import Remover
+from orchestration.service.providers.nosana.removal import STOPPED_FROM, Remover
 from orchestration.service.providers.nosana.results import Results
 from orchestration.service.providers.nosana.settings import NosanaSettings, parse
 from orchestration.service.providers.nosana.sight import Sight
@@ -86,7 +87,7 @@ class NosanaProvider:
         self._tag = tag_of(context.owner)
         self._accounts = Accounts(settings, limits)
         self._records = Records(context.data_dir)
-        self._ipfs = IpfsFiles(settings.ipfs_gateways, context.data_dir / "ipfs")
+        self._ipfs = IpfsFiles(settings.ipfs_gateways, context.data_dir / "ipfs", max_bytes=LARGEST_RESULT)
         self._results = Results(context.data_dir, self._ipfs)
         self._streams = Streams()
         self._sight = Sight(
@@ -210,17 +211,47 @@ class NosanaProvider:
             for name, several in named.items():
                 meant = self._sight.meant(name, sorted(several, key=lambda item: (item.created_at, item.id)))
                 found += [(name, account, item) for item in meant[:1]]
+                await self._end_twins(name, account, meant)
         found.sort(key=lambda item: (item[2].created_at, item[2].id))
         turns = asyncio.Semaphore(_LOOKS_AT_ONCE)
         looked = await asyncio.gather(*(self._look(turns, *item) for item in found))
         return [instance for instance in looked if instance is not None]
 
+    async def _end_twins(self, name: str, account: Account, meant: Sequence[NosanaDeployment]) -> None:
+        """Have one deployment of the name run: others that were started cost as much, and serve nobody."""
+        twins = [item for item in meant[1:] if item.status in STOPPED_FROM]
+        if not twins or name in self._removals:
+            return
+        record = self._records.get(name)
+        if record is not None and record.nosana_id in {item.id for item in twins}:
+            try:
+                await self._records.put(replace(record, nosana_id=meant[0].id, market=meant[0].market))
+            except OSError as error:  # it is known for as long as this process runs
+                log.warning("which deployment is meant cannot be noted", name=name, error=str(error))
+        for twin in twins:
+            log.warning("a second deployment of one name is stopped", name=name, nosana_id=twin.id, kept=meant[0].id)
+            try:
+                await account.api.stop(twin.id)
+            except ProviderError as error:
+                log.warning("a second deployment cannot be stopped yet", nosana_id=twin.id, error=error.message)
+            self._streams.end(twin.id)
+
     async def _look(
         self, turns: asyncio.Semaphore, name: str, account: Account, deployment: NosanaDeployment
     ) -> Instance | None:
+        """It as it is; one that cannot be looked at costs only its own state: that it is there is known."""
         async with turns:
-            seen = await self._sight.look(account, deployment.id)
-            return await self._sight.instance(name, account, seen) if seen is not None else None
+            try:
+                seen = await self._sight.look(account, deployment.id)
+                return await self._sight.instance(name, account, seen) if seen is not None else None
+            except Exception as error:
+                log.warning("an instance that is listed cannot be looked at", name=name, exc_info=error)
+                return Instance(
+                    name=name,
+                    provider_instance_id=deployment.id,
+                    state=InstanceState.PENDING,
+                    message=f"it cannot be looked at now: {error}",
+                )
 
     async def delete(self, name: str) -> None:
         """End every deployment of the name; goes on in the background, and after a restart."""
@@ -231,14 +262,20 @@ class NosanaProvider:
         if record is None or not record.nosana_id:
             found = await self._sight.find(name)
             if found is None and name not in self._creations:
+                if record is not None and not record.abandoned:  # of a creation that came to nothing
+                    await self._records.drop(name)
                 return
             account = found[0] if found else self._accounts.all()[0]  # a creation under way knows better
             record = self._records.get(name) or Record(name=name, credential=account.name)
             record = replace(record, nosana_id=found[1].deployment.id) if found else record
         if name in self._removals:  # asked for by another caller meanwhile
             return
-        await self._records.put(replace(record, deleting=True))
-        self._remove(name)
+        try:
+            await self._records.put(replace(record, deleting=True))
+        except OSError as error:
+            log.error("a deletion that is begun cannot be noted: a restart forgets it", name=name, error=str(error))
+        finally:  # what runs is paid for, whatever the disk does
+            self._remove(name)
 
     def _remove(self, name: str) -> None:
         record = self._records.get(name)
@@ -277,6 +314,7 @@ class NosanaProvider:
             before = self._context.clock() - self._settings.results_kept_hours * _SECONDS_PER_HOUR
             try:
                 await self._results.forget_older(before)
+                await self._ipfs.forget_older(before)
             except OSError as error:
                 log.warning("old results cannot be removed", error=str(error))
             await asyncio.sleep(_HOUSEKEEPING_S)

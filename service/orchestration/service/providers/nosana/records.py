@@ -67,7 +67,7 @@ class Records:
                 told: dict[str, Any] = json.loads(path.read_text())
                 told["abandoned"] = tuple(told.get("abandoned", ()))
                 record = Record(**told)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("a record cannot be read; its instance is looked up by name", path=str(path), error=error)
                 path.replace(path.with_suffix(".unreadable"))
                 continue

@@ -18,8 +18,9 @@ from orchestration.service.providers.nosana.states import Seen
 
 log = structlog.get_logger(__name__)
 
-_STOPPED_FROM = frozenset({"RUNNING", "ERROR", "INSUFFICIENT_FUNDS"})
+STOPPED_FROM = frozenset({"RUNNING", "ERROR", "INSUFFICIENT_FUNDS"})
 _LONGEST_RETRY_S = 60.0
+_MOST_DOUBLINGS = 16
 
 
 class Remover:
@@ -40,10 +41,13 @@ class Remover:
                     return
                 failures = 0
                 await asyncio.sleep(self._poll_s)
-            except ProviderError as error:
-                failures += 1
-                pause = max(error.retry_after_s or 0.0, min(self._poll_s * 2**failures, _LONGEST_RETRY_S))
-                log.warning("a deletion goes on later", name=name, error=error.message, retry_in_s=pause)
+            except Exception as error:  # whatever it is: what runs is paid for until it is ended
+                failures = min(failures + 1, _MOST_DOUBLINGS)
+                known = error if isinstance(error, ProviderError) else None
+                asked = (known.retry_after_s if known else None) or 0.0
+                pause = max(asked, min(self._poll_s * 2**failures, _LONGEST_RETRY_S))
+                unknown = None if known else error
+                log.warning("a deletion goes on later", name=name, error=str(error), retry_in_s=pause, exc_info=unknown)
                 await asyncio.sleep(pause)
 
     async def _step(self, name: str) -> bool:
@@ -53,10 +57,14 @@ class Remover:
             return True
         left = False
         account = self._accounts.of(record.credential)
-        for deployment in await self._sight.of_name(account, name):
-            seen = await self._sight.ask(account, deployment.id)
+        listed = [item.id for item in await self._sight.of_name(account, name)]
+        known = {"", *listed, *record.abandoned}
+        for nosana_id in [*listed, *({record.nosana_id} - known)]:
+            seen = await self._sight.ask(account, nosana_id)
             if seen is not None:
                 left |= not await self._end(name, account, seen)
+            else:  # gone only once it is not listed either
+                left |= nosana_id in listed
         if not left:
             await self._forget(name)
         return not left
@@ -75,7 +83,7 @@ class Remover:
         """One step; whether the deployment is gone, or runs nothing and cannot be deleted."""
         deployment = seen.deployment
         try:
-            if deployment.status in _STOPPED_FROM:
+            if deployment.status in STOPPED_FROM:
                 await account.api.stop(deployment.id)
                 return False
             if deployment.status in {"STOPPED", "DRAFT", "ARCHIVED"}:
@@ -86,7 +94,7 @@ class Remover:
                 log.info("a deployment is deleted", name=name, nosana_id=deployment.id)
                 return True
         except NotThereError:
-            return True
+            return False  # the next step looks whether it is listed
         except (WrongStateError, ArchivedError) as error:
             return await self._refused(name, account, deployment, error)
         return False  # STARTING and STOPPING: it can be neither stopped nor deleted yet
@@ -95,7 +103,7 @@ class Remover:
         """Nosana does not do it in this state: it may be another state by now, or one that never changes."""
         now = await account.api.deployment(deployment.id)
         if now is None:
-            return True
+            return False
         record = self._records.get(name)
         if now.status not in NEVER_DELETED or record is None:
             return False

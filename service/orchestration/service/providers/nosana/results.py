@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ _LARGEST_REMEMBERED = 256 * 1024
 _FIRST_RETRY_S = 0.2
 _LONGEST_RETRY_S = 60.0
 """How often a result that is not there is looked for: it comes within seconds, or after long, or never."""
+_UNREADABLE = frozenset({"BAD_ANSWER", "ANSWER_TOO_LARGE"})
 _PATIENCE_S = 2.0
 """Less than a look at an instance may take."""
 
@@ -90,7 +91,10 @@ class Results:
                 pause = self._missing.get(job.address, (0.0, _FIRST_RETRY_S))[1]
                 self._missing[job.address] = (time.monotonic() + pause, min(2 * pause, _LONGEST_RETRY_S))
                 return None
-            await asyncio.to_thread(write_json, path, {"created_at": job.created_at, "result": told})
+            try:
+                await asyncio.to_thread(write_json, path, {"created_at": job.created_at, "result": told})
+            except (OSError, RecursionError) as error:  # it can be nested deeper than it can be written
+                log.warning("the result of a job cannot be kept on disk", job=job.address, error=str(error))
         self._missing.pop(job.address, None)
         return self._remember(job.address, await asyncio.to_thread(to_flow, told))
 
@@ -102,16 +106,17 @@ class Results:
         return flow
 
     async def _fetch(self, api: NosanaApi, nosana_id: str, job: str) -> Mapping[str, Any] | None:
-        found = parse_result((await api.job(nosana_id, job)).get("jobResult"))
+        found = await asyncio.to_thread(parse_result, (await _readable(api.job(nosana_id, job), job)).get("jobResult"))
         if found is not None:
             return found
-        on_chain = await api.chain_job(job)
-        found = parse_result(on_chain.get("jobResult"))
+        on_chain = await _readable(api.chain_job(job), job)
+        found = await asyncio.to_thread(parse_result, on_chain.get("jobResult"))
         cid = text(on_chain.get("ipfsResult"))
         if found is not None or cid in ("", NO_RESULT):
             return found
         try:
-            return parse_result((await self._ipfs.read(cid)).decode("utf-8", "replace"))
+            file = await self._ipfs.read(cid)
+            return await asyncio.to_thread(lambda: parse_result(file.decode("utf-8", "replace")))
         except ProviderError as error:
             log.warning("the result of a job cannot be read from IPFS", job=job, cid=cid, error=error.message)
             return None
@@ -141,6 +146,17 @@ class Results:
         return self._root / name / nosana_id / f"{job}.json"
 
 
+async def _readable(asked: Awaitable[Mapping[str, Any]], job: str) -> Mapping[str, Any]:
+    """What was asked for; nothing where a host's result within makes it unreadable."""
+    try:
+        return await asked
+    except ProviderError as error:
+        if error.reason not in _UNREADABLE:
+            raise
+        log.warning("the result of a job cannot be read", job=job, error=error.message)
+        return {}
+
+
 def _read(path: Path) -> Mapping[str, Any] | None:
     told = _read_all(path)
     return parse_result(told.get("result")) if told else None
@@ -151,7 +167,7 @@ def _read_all(path: Path) -> Mapping[str, Any] | None:
         told: Any = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("a result on disk cannot be read", path=str(path), error=str(error))
         return None
     return mapping(told) or None

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from orchestration.service.providers.base import Instance, InstanceState, ProviderError
+from orchestration.service.providers.base import Instance, InstanceState, ProviderError, ProviderUnavailableError
 from orchestration.service.providers.nosana.accounts import Account, Accounts
 from orchestration.service.providers.nosana.flows import Flow
 from orchestration.service.providers.nosana.models import NOBODY, NosanaDeployment, NosanaJob, identifier, text
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 NEVER_DELETED = frozenset({"DRAFT", "ARCHIVED"})
 """States in which Nosana deletes nothing, and nothing runs."""
+_RANKS = {"ERROR": 1, "INSUFFICIENT_FUNDS": 1, "STOPPED": 1, "ARCHIVED": 1, "DRAFT": 2}
+"""How late those that serve nobody come among several of one name; any other one may run, and comes first."""
 _TROUBLE = ("ERROR", "FAIL", "THROTTLE", "LOST")
 """Parts of the types of events that tell of trouble."""
 
@@ -59,32 +61,52 @@ class Sight:
         Raises `ProviderUnavailableError` when that cannot be known.
         """
         record = self._records.get(name)
-        if record is not None and record.nosana_id:
+        if record is not None and record.nosana_id and record.nosana_id not in record.abandoned:
             account = self._accounts.of(record.credential)
             seen = await self.look(account, record.nosana_id)
+            if seen is None or seen.deployment.status in _RANKS:  # another gateway's may run in its place
+                seen = await self._listed(account, name, record.nosana_id, seen)
             return (account, seen) if seen is not None else None
         for account in self._accounts.all():
-            found = await self.of_name(account, name)
-            if found:
-                seen = await self.look(account, found[0].id)
-                return (account, seen) if seen is not None else None
+            seen = await self._listed(account, name, "", None)
+            if seen is not None:
+                return account, seen
         return None
+
+    async def _listed(self, account: Account, name: str, mine: str, known: Seen | None) -> Seen | None:
+        """The deployment that the list shows for the name, where that is better than what is known of one's own.
+
+        One that was not found is gone only when the list does not show it either.
+        """
+        for _ in range(2):  # it may go between the two questions
+            first = next(iter(await self.of_name(account, name)), None)
+            if first is None or (known is not None and first.status in _RANKS):
+                return known
+            if mine and first.id != mine and first.status == "DRAFT":  # never started in the place of what is gone
+                return known
+            seen = await self.look(account, first.id)
+            if seen is not None:
+                return seen
+        raise ProviderUnavailableError(f"Nosana lists a deployment for {name}, and does not find it")
 
     async def of_name(self, account: Account, name: str) -> list[NosanaDeployment]:
         """Deployments that carry the name, without those that were given up; the one that is meant comes first.
 
-        Several come of a creation whose answer was lost, and are drafts but one: a draft costs nothing.
+        Several come of a creation whose answer was lost, or of two gateways that create at the same time.
         """
         found = await account.api.find(self._tag + name)
         return self.meant(name, found)
 
     def meant(self, name: str, found: Sequence[NosanaDeployment]) -> list[NosanaDeployment]:
-        """Of deployments of one name, oldest first, those that count; the one that is meant comes first."""
+        """Of deployments of one name, oldest first, those that count; the one that is meant comes first.
+
+        Every gateway must mean the same one, so its own record does not count: what runs goes before what has ended,
+        and that before drafts, which cost nothing.
+        """
         record = self._records.get(name)
         abandoned = record.abandoned if record is not None else ()
-        mine = record.nosana_id if record is not None else ""
         counting = [item for item in found if item.id not in abandoned or item.status not in NEVER_DELETED]
-        return sorted(counting, key=lambda item: (item.id != mine, item.status == "DRAFT"))
+        return sorted(counting, key=lambda item: _RANKS.get(item.status, 0))
 
     async def look(self, account: Account, nosana_id: str) -> Seen | None:
         """The deployment and its jobs as they are now: as its stream tells, else as asked; None when it is gone."""
@@ -92,11 +114,12 @@ class Sight:
 
     async def ask(self, account: Account, nosana_id: str) -> Seen | None:
         """The same, always asked for."""
+        mark = self._streams.mark(nosana_id)
         deployment, jobs = await asyncio.gather(account.api.deployment(nosana_id), account.api.jobs(nosana_id))
         if deployment is None:
             return None
         seen = Seen(deployment=deployment, jobs=jobs)
-        self._streams.checked(seen)
+        self._streams.checked(seen, mark)
         return seen
 
     async def node(self, account: Account, nosana_id: str, job: NosanaJob) -> str:

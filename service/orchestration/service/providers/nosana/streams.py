@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -41,6 +42,7 @@ _UNREAD_S = 120.0
 """A stream that nobody looks at for so long is ended."""
 _CHECK_S = 60.0
 """How long a stream is believed before it is held against a request: it might have missed something."""
+_CLOSED = -1
 _LONGEST_LINE = 1024 * 1024
 
 
@@ -50,12 +52,20 @@ class _Stream:
     def __init__(self) -> None:
         self.deployment: NosanaDeployment | None = None
         self.jobs: dict[str, NosanaJob] = {}
-        self.read_at = self.checked_at = time.monotonic()
+        self.read_at = time.monotonic()
+        self.told = _CLOSED
+        """How many messages came."""
+        self.checked_at = -math.inf
+        """Never: what it tells is only what changes, and the jobs that are not over."""
         self.task: asyncio.Task[None] | None = None
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Note one message: of a deployment or of a job, which stands in one of several keys, whole or in part."""
-        kind = text(message.get("type"))
+        """Note one message: of a deployment or of a job, which stands in one of several keys, whole or in part.
+
+        Nosana's own tell ``type``, ``status``, ``replicas`` and ``active_revision`` of a deployment, and ``job``,
+        ``state``, ``node``, ``timeStart`` and ``timeEnd`` of a job.
+        """
+        kind = text(message.get("type")) or ("job" if text(message.get("job")) else "")
         told = mapping(message.get("data")) or mapping(message.get(kind)) or message
         if kind == "deployment":
             found = to_deployment(told)
@@ -69,7 +79,7 @@ class _Stream:
                 job,
                 node=job.node or known.node,
                 started_at=job.started_at or known.started_at,
-                created_at=job.created_at or known.created_at,
+                created_at=job.created_at or known.created_at or time.time(),
             )
 
     def seen(self) -> Seen | None:
@@ -93,17 +103,22 @@ class Streams:
         return tuple(self._streams)
 
     def seen(self, nosana_id: str) -> Seen | None:
-        """What the deployment's stream told last; None when there is none that is being told."""
+        """What the deployment's stream told last; None when none is being told, or not yet all of it is known."""
         stream = self._streams.get(nosana_id)
         if stream is None:
             return None
         stream.read_at = time.monotonic()
         return stream.seen() if time.monotonic() - stream.checked_at < _CHECK_S else None
 
-    def checked(self, seen: Seen) -> None:
-        """A request told this: the stream goes on from it."""
+    def mark(self, nosana_id: str) -> int:
+        """Where the deployment's stream is, which is to be noted before a request is made."""
+        stream = self._streams.get(nosana_id)
+        return _CLOSED if stream is None else stream.told
+
+    def checked(self, seen: Seen, mark: int) -> None:
+        """A request told this: the stream goes on from it, if it was open, and told nothing since the mark."""
         stream = self._streams.get(seen.deployment.id)
-        if stream is not None:
+        if stream is not None and stream.told == mark != _CLOSED:
             stream.deployment, stream.jobs = seen.deployment, {job.address: job for job in seen.jobs}
             stream.checked_at = time.monotonic()
 
@@ -141,7 +156,9 @@ class Streams:
         path = f"/api/deployments/{nosana_id}/stream"
         headers = {"Accept": "text/event-stream"}
         async with api.http.stream("GET", path, headers=headers, read_s=_SILENCE_S) as response:
+            stream.told = 0
             async for message in _messages(response):
+                stream.told += bool(message)
                 stream.take(message)
                 if time.monotonic() - stream.read_at > _UNREAD_S:
                     return
@@ -166,5 +183,5 @@ async def _messages(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[s
 def _parsed(data: str) -> Mapping[str, Any]:
     try:
         return mapping(json.loads(data))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
