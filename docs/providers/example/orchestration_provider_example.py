@@ -153,9 +153,8 @@ class ExampleProvider:
 
     async def list_owned(self) -> Sequence[Instance]:
         folders = [path.parent for path in self._root.glob("*/spec.json") if not path.parent.suffix]
-        created = {folder: json.loads((folder / "spec.json").read_text())["created_at"] for folder in folders}
-        found = [self._look(folder) for folder in sorted(folders, key=lambda folder: float(created[folder]))]
-        return [item for item in found if item is not None]
+        found = [self._look(folder) for folder in folders]  # one that is deleted meanwhile is none
+        return sorted((item for item in found if item is not None), key=lambda item: item.started_at)
 
     async def delete(self, name: str) -> None:
         folder = self._folder(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -77,8 +78,12 @@ class ExampleHarness:
         return self.spec(name, "--lines", str(lines), "--delay", str(delay_s), "--exit-code", "3")
 
     def running(self, name: str) -> int:
-        ours = [item for item in _processes(name) if item.environ().get("TEST") == self.owner]
-        return len({os.getsid(item.pid) for item in ours})
+        sessions: set[int] = set()
+        for item in _processes(name):
+            with contextlib.suppress(psutil.Error, ProcessLookupError):  # the shell's helpers come and go
+                if item.environ().get("TEST") == self.owner:
+                    sessions.add(os.getsid(item.pid))
+        return len(sessions)
 
 
 class TestExampleConformance(ProviderConformance):
