@@ -54,9 +54,7 @@ _TABLES = {"providers": '{"name": {"key": "value"}}', "api_keys": '{"name": "rol
 """Knobs that are tables, and what they look like as JSON."""
 
 _KEYS = "api_keys"
-_NO_KEY = (
-    "holds no key, and without one everybody is let in; give one as `orchestration key` prints it"
-)
+_NO_KEY = "holds no key, and without one everybody is let in; give one as `orchestration key` prints it"
 
 _Layer = dict[str, tuple[object, str]]
 """Values of one source by knob, each with where it is from."""
