@@ -47,8 +47,16 @@ class World:
         async with self.store.write(actor="test") as tx:
             await tx.insert(Pool(id="p", name="p", owner_type="user", owner_id="a", provider="fake"))
             for number in range(nodes):
-                node = Node(id=f"n{number}", pool_id="p", provider="fake", provider_instance_id=f"i{number}")
-                await tx.insert(node)
+                # As of a node that registers: a row that says otherwise than the index would count as news of it.
+                await tx.insert(
+                    Node(
+                        id=f"n{number}",
+                        pool_id="p",
+                        provider="fake",
+                        provider_instance_id=f"i{number}",
+                        last_heartbeat_at=self.clock.now,
+                    )
+                )
         self.beat(*range(nodes))
 
     def beat(self, *numbers: int) -> None:
