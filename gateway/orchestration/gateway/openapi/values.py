@@ -32,17 +32,18 @@ _FLOAT_MAX: Final = 3.4028234663852886e38
 _SPECIAL: Final = ("NaN", "Infinity", "-Infinity")
 _BASE64: Final = "^(?:[A-Za-z0-9+/_-]{4})*(?:[A-Za-z0-9+/_-]{2}(?:==)?|[A-Za-z0-9+/_-]{3}=?)?$"
 _DURATION: Final = r"^-?[0-9]{1,12}(?:\.[0-9]{1,9})?s$"
-_MASK_NAME: Final = r"[a-z][a-z0-9]*(?:[A-Z][A-Za-z0-9]*|(?:_[a-z][a-z0-9]*)+)?"
+_MASK_NAME: Final = r"[a-z][a-z0-9]*(?:[A-Z][A-Za-z0-9]*|(?:_[a-z][a-z0-9]*){1,15})?"
 """In lowerCamelCase, as it is in answers, or in snake_case, which requests may have.
 
 There is one way to match a name: with two, each name of a list would double what is tried, and a browser's page hang.
+Repetitions have bounds, far above what masks hold, since pages make examples of patterns, as long as those let them.
 """
-_MASK_PATH: Final = rf"{_MASK_NAME}(?:\.{_MASK_NAME})*"
+_MASK_PATH: Final = rf"{_MASK_NAME}(?:\.{_MASK_NAME}){{0,7}}"
 
 _FIXED: Final[dict[str, JsonObject]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": _DURATION},
-    "google.protobuf.FieldMask": {"type": "string", "pattern": f"^(?:{_MASK_PATH}(?:,{_MASK_PATH})*)?$"},
+    "google.protobuf.FieldMask": {"type": "string", "pattern": f"^(?:{_MASK_PATH}(?:,{_MASK_PATH}){{0,63}})?$"},
     "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
     "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.Value": {},
