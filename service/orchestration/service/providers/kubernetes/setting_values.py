@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestration.service.providers import setting_numbers
+
 ENDPOINTS = ("service", "pod_ip", "node_port", "load_balancer")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -28,16 +30,7 @@ class Toleration:
 
 def number(values: Mapping[str, str], key: str, default: float = 0.0, *, minimum: float = 0.0) -> float:
     """A finite number that is not below the minimum."""
-    text = values.get(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"kubernetes provider: {key} is {text!r}, which is not a number") from None
-    if not minimum <= value < float("inf"):
-        raise ValueError(f"kubernetes provider: {key} is {text}, which is below {minimum:g} or not finite")
-    return value
+    return setting_numbers.number("kubernetes", values, key, default, minimum=minimum)
 
 
 def switch(values: Mapping[str, str], key: str) -> bool:

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestration.service.providers.setting_numbers import number
+
 _KNOWN = ("host", "price_per_hour", "region", "inherit_env", "log_segment_bytes", "log_segments")
 
 
@@ -45,22 +47,9 @@ def parse(values: Mapping[str, str]) -> LocalSettings:
         raise ValueError(f"local provider: host {host!r} is not an IP address of this machine") from None
     return LocalSettings(
         host=host,
-        price_per_hour=_number(values, "price_per_hour", defaults.price_per_hour, minimum=0),
+        price_per_hour=number("local", values, "price_per_hour", defaults.price_per_hour, minimum=0),
         region=values.get("region", defaults.region).strip(),
         inherit_env=tuple(name.strip() for name in values.get("inherit_env", "").split(",") if name.strip()),
-        log_segment_bytes=int(_number(values, "log_segment_bytes", defaults.log_segment_bytes, minimum=1024)),
-        log_segments=int(_number(values, "log_segments", defaults.log_segments, minimum=1)),
+        log_segment_bytes=int(number("local", values, "log_segment_bytes", defaults.log_segment_bytes, minimum=1024)),
+        log_segments=int(number("local", values, "log_segments", defaults.log_segments, minimum=1)),
     )
-
-
-def _number(values: Mapping[str, str], key: str, default: float, *, minimum: float) -> float:
-    text = values.get(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"local provider: {key} is {text!r}, which is not a number") from None
-    if not minimum <= value < float("inf"):
-        raise ValueError(f"local provider: {key} is {text}, which is below {minimum:g} or not finite")
-    return value

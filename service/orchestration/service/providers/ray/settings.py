@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from orchestration.service.providers.setting_numbers import number
+
 _CLUSTER_KEYS = ("address", "token")
 _KEYS = (
     *_CLUSTER_KEYS,
@@ -72,9 +74,9 @@ def parse(values: Mapping[str, str]) -> RaySettings:
         raise ValueError(f"ray provider: python is {python!r}, which is not the name or path of a program")
     return RaySettings(
         clusters=_clusters(values, plain),
-        cpus_per_replica=_number(plain, "cpus_per_replica", defaults.cpus_per_replica, minimum=0.01),
-        memory_gb_per_replica=_number(plain, "memory_gb_per_replica", defaults.memory_gb_per_replica, minimum=0),
-        price_per_gpu_hour=_number(plain, "price_per_gpu_hour", defaults.price_per_gpu_hour, minimum=0),
+        cpus_per_replica=number("ray", plain, "cpus_per_replica", defaults.cpus_per_replica, minimum=0.01),
+        memory_gb_per_replica=number("ray", plain, "memory_gb_per_replica", defaults.memory_gb_per_replica, minimum=0),
+        price_per_gpu_hour=number("ray", plain, "price_per_gpu_hour", defaults.price_per_gpu_hour, minimum=0),
         region=plain.get("region", "").strip(),
         listen=_listen(plain.get("listen", "").strip()),
         python=python,
@@ -120,16 +122,3 @@ def _listen(text: str) -> str:
         except socket.gaierror:
             raise ValueError(f"ray provider: listen {text!r} is not an IP address") from None
     return text
-
-
-def _number(values: Mapping[str, str], key: str, default: float, *, minimum: float) -> float:
-    text = values.get(key)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"ray provider: {key} is {text!r}, which is not a number") from None
-    if not minimum <= value < float("inf"):
-        raise ValueError(f"ray provider: {key} is {text}, which is below {minimum:g} or not finite")
-    return value
