@@ -47,6 +47,17 @@ class Clusters:
         """Every namespace of every cluster."""
         return self._places.all
 
+    def by_cluster(self) -> Sequence[Sequence[Place]]:
+        """The places, those of one cluster and set of credentials together."""
+        found: dict[tuple[str, str], list[Place]] = {}
+        for place in self.places:
+            found.setdefault((place.credential, place.context), []).append(place)
+        return list(found.values())
+
+    def meant(self, credential: str, wanted: str) -> Sequence[Place]:
+        """The places that replicas of a pool may run in, by what the pool says. Raises `InstanceRejectedError`."""
+        return self._places.meant(credential, wanted)
+
     async def start(self) -> None:
         """Within the event loop that will use them; waits for nothing."""
         for api in self._apis.values():

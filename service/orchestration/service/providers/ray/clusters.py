@@ -51,6 +51,23 @@ class Clusters:
             raise _elsewhere(spec, f"provider_pool_id is {pool!r}")
         return cluster
 
+    def meant(self, pool: str, credential: str) -> list[tuple[Cluster, str]]:
+        """The clusters that replicas of such a pool may run on; with each the node that alone is meant, empty: all.
+
+        ``pool``: its ``provider_pool_id``. Raises `InstanceRejectedError` when it names none that there is.
+        """
+        chosen = [self.by_name(credential)] if credential else self.all
+        found = [cluster for cluster in chosen if cluster is not None]
+        if not found:
+            raise self._unknown("UNKNOWN_CREDENTIAL", f"provider_credential_name {credential!r} is none")
+        if not pool:
+            return [(cluster, "") for cluster in found]
+        if (named := self.by_name(pool)) is not None:
+            return [(named, "")] if named in found else []
+        if not _NODE.fullmatch(pool.rpartition("/")[2]):
+            raise self._unknown("UNKNOWN_PROVIDER_POOL", f"provider_pool_id {pool!r} is no node, and none")
+        return [(cluster, pool) for cluster in found if cluster.settings.name == pool.rpartition("/")[0]]
+
     def _unknown(self, reason: str, what: str) -> InstanceRejectedError:
         known = ", ".join(item.settings.title for item in self.all)
         return InstanceRejectedError(reason, f"{what} of the Ray clusters of this gateway, which are {known}")

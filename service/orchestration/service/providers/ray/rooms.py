@@ -12,7 +12,7 @@ from orchestration.service.providers.ray.settings import ClusterSettings, RaySet
 
 ACCELERATOR_LABEL = "ray.io/accelerator-type"
 _ACCELERATOR_RESOURCE = "accelerator_type:"
-_REGION_LABEL = "ray.io/region"
+REGION_LABEL = "ray.io/region"
 _ID_DIGITS = 12
 """Of a node's id of 56 hexadecimal digits, enough to tell nodes apart and still be read."""
 _GIB = 1024**3
@@ -92,7 +92,7 @@ def to_resource(provider: str, cluster: ClusterSettings, settings: RaySettings, 
         gpu_count=gpus,
         vcpu=int(total.get("CPU", 0)),
         ram_gb=round(total.get("memory", 0.0) / _GIB, 1),
-        region=node.labels.get(_REGION_LABEL, settings.region),
+        region=node.labels.get(REGION_LABEL, settings.region),
         pricing_model="fixed",
         price_per_hour=settings.price_per_gpu_hour if gpus else 0.0,
         available_count=room.replicas(settings),

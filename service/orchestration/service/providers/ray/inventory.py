@@ -1,0 +1,84 @@
+"""Nodes of Ray clusters for the inventory: those that can be given work, with what they have and what is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from orchestration.service.providers.base import ProviderError
+from orchestration.service.providers.inventory import ClusterNode, ClusterNodes, ClusterNodeState, NodeScope
+from orchestration.service.providers.ray.answers import Node
+from orchestration.service.providers.ray.cluster import Cluster
+from orchestration.service.providers.ray.clusters import Clusters
+from orchestration.service.providers.ray.rooms import REGION_LABEL, gpu_type, resource_id
+from orchestration.service.providers.ray.settings import RaySettings
+from orchestration.service.providers.recent import Recent
+
+_KEPT_S = 3.0
+"""How long an answer is good: pools that mean different nodes of one cluster ask one after the other."""
+_GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    nodes: Sequence[Node]
+    used: Mapping[str, Mapping[str, float]]
+    """By node id, how much of each resource is taken; it lags some seconds behind."""
+
+
+class Inventory:
+    """What the clusters are made of."""
+
+    def __init__(self, clusters: Clusters, settings: RaySettings) -> None:
+        self._clusters = clusters
+        self._settings = settings
+        self._looks = {
+            cluster.settings.name: Recent(partial(_look, cluster), _KEPT_S) for cluster in self._clusters.all
+        }
+
+    async def nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
+        """The nodes that a pool means, by cluster. Raises `InstanceRejectedError` when it names none that there is."""
+        meant = self._clusters.meant(scope.provider_pool_id, scope.provider_credential_name)
+        return await asyncio.gather(*(self._of(cluster, only) for cluster, only in meant))
+
+    async def _of(self, cluster: Cluster, only: str) -> ClusterNodes:
+        """The nodes of one cluster, or the one of which this is the id as an offer."""
+        try:
+            look = await self._looks[cluster.settings.name].get()
+        except ProviderError as error:
+            return ClusterNodes(cluster=cluster.settings.title, error=error.message)
+        nodes = [node for node in look.nodes if only in {"", resource_id(cluster.settings, node)}]
+        return ClusterNodes(
+            cluster=cluster.settings.title,
+            nodes=[to_node(node, look.used.get(node.node_id, {}), self._settings) for node in nodes],
+        )
+
+
+async def _look(cluster: Cluster) -> _Look:
+    return _Look(*await asyncio.gather(cluster.api.nodes(), cluster.api.used()))
+
+
+def to_node(node: Node, used: Mapping[str, float], settings: RaySettings) -> ClusterNode:
+    """The node with its numbers; of a dead one Ray tells none."""
+    total = node.resources_total
+    gpus = int(total.get("GPU", 0))
+    works = total.get("CPU", 0.0) >= settings.cpus_per_replica  # a head that is given no work is no place
+    closed = f"it has fewer than the {settings.cpus_per_replica:g} CPUs that a replica reserves"
+    state = ClusterNodeState.READY if works else ClusterNodeState.CLOSED
+    return ClusterNode(
+        node_id=node.node_id,
+        state=state if node.alive else ClusterNodeState.DEAD,
+        message=(node.state_message or "") if not node.alive else "" if works else closed,
+        joins=works,
+        hostname=node.node_name or node.node_ip,
+        region=node.labels.get(REGION_LABEL, settings.region),
+        gpu_type=gpu_type(node) if gpus else "",
+        gpu_total=gpus,
+        gpu_used=round(used.get("GPU", 0.0)),
+        vcpu_total=total.get("CPU", 0.0),
+        vcpu_used=used.get("CPU", 0.0),
+        ram_gb_total=round(total.get("memory", 0.0) / _GIB, 1),
+        price_per_hour=settings.price_per_gpu_hour if gpus else 0.0,
+    )
