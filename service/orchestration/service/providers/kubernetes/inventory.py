@@ -21,7 +21,7 @@ from orchestration.service.providers.recent import Recent
 _LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 _CORDONED = "node.kubernetes.io/unschedulable"
 """Taint of a node that was cordoned, which its ``spec.unschedulable`` says as well."""
-_KEPT_S = 3.0
+_KEPT_S = 1.0
 """How long an answer is good: pools of different namespaces of one cluster ask one after the other."""
 
 

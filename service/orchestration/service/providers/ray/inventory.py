@@ -16,7 +16,7 @@ from orchestration.service.providers.ray.rooms import REGION_LABEL, gpu_type, re
 from orchestration.service.providers.ray.settings import RaySettings
 from orchestration.service.providers.recent import Recent
 
-_KEPT_S = 3.0
+_KEPT_S = 1.0
 """How long an answer is good: pools that mean different nodes of one cluster ask one after the other."""
 _GIB = 1024**3
 
