@@ -200,10 +200,11 @@ async def _agents_are_refused(api: Api, pool: str, node: dict[str, Any]) -> None
         assert answer["error"]["status"] == "FAILED_PRECONDITION"
         assert answer["error"]["details"][0]["reason"] == "NODE_KEPT_BY_GATEWAY"
         assert "provider ray" in answer["error"]["message"]
+    beat = pb.HeartbeatRequest(provider="ray", provider_instance_id=node["provider_instance_id"])
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await api.pools.Heartbeat(pb.HeartbeatRequest(**known))
+        await api.pools.Heartbeat(beat)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    stream = api.pools.StreamHeartbeats(iter([pb.HeartbeatRequest(**known)]))
+    stream = api.pools.StreamHeartbeats(iter([beat]))
     assert [answer.status async for answer in stream] == ["NODE_KEPT_BY_GATEWAY"]
 
 
