@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -72,7 +73,7 @@ class World:
 
     def new_controller(self) -> ClusterNodeController:
         providers = ProviderRegistry({"cloud": self.cloud}, clock=self.clock)
-        return ClusterNodeController(self.store, self.shards, providers, self.clock, interval_s=15.0)
+        return ClusterNodeController(self.store, self.shards, providers, self.clock, interval_s=3600.0)
 
     async def round(self, *, after_s: float = 15.0) -> dict[str, Node]:
         """One round; the nodes of pool p by what their cluster calls them."""
@@ -212,8 +213,9 @@ async def test_while_a_cluster_is_away_nothing_of_it_changes(world: World, whole
     else:
         world.cloud.errors["east"] = "it does not answer"
     for _ in range(20):
-        after = await world.round(after_s=RETENTION_S)
+        await world.round(after_s=RETENTION_S)
         assert world.writes == 0
+    after = world.nodes()
     assert {after[name] == before[name] for name in "ab"} == {True}, "the last heartbeat tells how old this is"
     assert after["c"].last_heartbeat_at == (before["c"].last_heartbeat_at if whole else world.clock.now)
     world.cloud.away, world.cloud.errors = "", {}
@@ -281,6 +283,28 @@ async def test_a_gateway_without_the_lease_on_nodes_asks_nobody(world: World) ->
     await world.shards.close()
     assert not await world.controller.sync("cloud")
     assert (world.cloud.asked, world.nodes()) == ([], {})
+
+
+async def test_a_provider_with_a_defect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.cloud.tell("a")
+    before = await world.round()
+    monkeypatch.setattr(world.cloud, "clusters", None)
+    assert await world.round() == before
+    monkeypatch.undo()
+    assert (await world.round())["a"].last_heartbeat_at == world.clock.now
+
+
+async def test_a_round_is_due_when_the_lease_comes_and_when_a_pool_has_changed(world: World) -> None:
+    world.cloud.tell("a")
+    await world.shards.close()
+    rounds = asyncio.create_task(world.controller.run())
+    try:
+        await world.shards.turn(lambda: None)
+        await stores.eventually(lambda: len(world.cloud.asked) == 1, within_s=30)
+        world.controller.look_soon()
+        await stores.eventually(lambda: len(world.cloud.asked) == 2, within_s=30)
+    finally:
+        rounds.cancel()
 
 
 async def test_thousands_of_nodes_are_written_in_batches(world: World) -> None:

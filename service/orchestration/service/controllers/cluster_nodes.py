@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -18,7 +19,7 @@ from orchestration.service.controllers.shards import NODES, ShardLeases
 from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.usecases.cluster_nodes import changes, liveness, told_nodes
+from orchestration.service.usecases.cluster_nodes import changes, told_nodes
 from orchestration.store.errors import StoreError
 from orchestration.store.records import Node, Pool, PoolState
 from orchestration.store.store import Store
@@ -54,8 +55,8 @@ class ClusterNodeController:
         self._clock = clock
         self._interval_s = interval_s
         self._wanted = {name: asyncio.Event() for name in providers.node_listers}
-        self._silent: dict[tuple[str, str], str] = {}
-        """By provider and cluster, or scope, why it tells no nodes: said once for each reason."""
+        self._silent: dict[str, dict[str, str]] = {}
+        """By provider, why clusters told no nodes in the last round."""
 
     async def run(self) -> None:
         """A round for each provider every interval, and soon after pools changed, until cancelled."""
@@ -94,52 +95,56 @@ class ClusterNodeController:
                 by_scope[_scope(pool)].append(pool)
         turns = asyncio.Semaphore(_SCOPES_AT_ONCE)
 
-        async def one(scope: NodeScope, pools: Sequence[Pool]) -> None:
+        async def one(scope: NodeScope, pools: Sequence[Pool]) -> dict[str, str]:
             async with turns:
-                await self._sync_scope(provider, scope, pools)
+                return await self._sync_scope(provider, scope, pools)
 
-        await asyncio.gather(*(one(scope, pools) for scope, pools in by_scope.items()))
+        failures = await asyncio.gather(*(one(scope, pools) for scope, pools in by_scope.items()))
+        self._tell(provider, dict(item for found in failures for item in found.items()))
         return True
 
-    async def _sync_scope(self, provider: str, scope: NodeScope, pools: Sequence[Pool]) -> None:
+    async def _sync_scope(self, provider: str, scope: NodeScope, pools: Sequence[Pool]) -> dict[str, str]:
+        """Ask for the nodes of such pools, and bring them up to it; by cluster, why it told none."""
         asked_at = self._clock()
         try:
-            listing = await self._providers.node_listers[provider].list_nodes(scope)
+            found = await self._providers.node_listers[provider].list_nodes(scope)
         except ProviderError as error:
-            self._note(provider, str(scope), error.message)
-            return
-        self._note(provider, str(scope), "")
-        for one in listing:
-            self._note(provider, one.cluster, one.error)
+            return {str(scope): error.message}
+        except Exception as error:  # a defect of a provider, which must not keep the other pools' nodes from being kept
+            log.warning("nodes cannot be read", provider=provider, exc_info=error)
+            return {}
+        now = self._clock()
+        listing = [replace(one, asked_at=min(one.asked_at or asked_at, now)) for one in found]
         for pool in pools:
             try:
-                await self._sync_pool(pool, listing, asked_at)
+                await self._sync_pool(pool, listing, now)
             except StoreError as error:
                 log.warning("nodes cannot be written; the next round does", pool_id=pool.id, error=str(error))
+        return {one.cluster: one.error for one in listing if one.error}
 
-    def _note(self, provider: str, what: str, error: str) -> None:
-        if error and self._silent.get((provider, what)) != error:
-            log.warning("nodes are not told, and stay as they are", provider=provider, of=what, error=error)
-        if error:
-            self._silent[provider, what] = error
-        else:
-            self._silent.pop((provider, what), None)
+    def _tell(self, provider: str, failures: dict[str, str]) -> None:
+        """Log who tells no nodes, once for each reason."""
+        before = self._silent.get(provider, {})
+        for what, error in failures.items():
+            if before.get(what) != error:
+                log.warning("nodes are not told, and stay as they are", provider=provider, of=what, error=error)
+        self._silent[provider] = failures
 
-    async def _sync_pool(self, pool: Pool, listing: Sequence[ClusterNodes], asked_at: float) -> None:
+    async def _sync_pool(self, pool: Pool, listing: Sequence[ClusterNodes], now: float) -> None:
         told = told_nodes(pool, listing)
         known = self._store.index.find(Node, pool_id=pool.id)
         for row in known:
-            node = told.get(row.provider_instance_id)
-            if node is not None and (live := liveness(node, asked_at)):
+            item = told.get(row.provider_instance_id)
+            if item is not None and (live := item.liveness):
                 self._store.beat(row.id, **live)
         known = self._store.index.find(Node, pool_id=pool.id)
-        for _ in range(0, len(changes(pool, known, listing, told, asked_at)), _BATCH):
+        for _ in range(0, len(changes(pool, known, listing, told, now)), _BATCH):
             async with self._guard.write_under(NODES, ACTOR) as tx:
                 current = await tx.get(Pool, pool.id)
                 if current is None or current.state is not PoolState.ACTIVE or _scope(current) != _scope(pool):
                     return
                 rows = await tx.select(Node, pool_id=pool.id)
-                for change in changes(current, rows, listing, told, asked_at)[:_BATCH]:
+                for change in changes(current, rows, listing, told, now)[:_BATCH]:
                     await change.write(tx, current)
 
 

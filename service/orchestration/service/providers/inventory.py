@@ -59,6 +59,8 @@ class ClusterNodes:
     """Its name among those of the provider; it is part of its nodes' ids in the inventory."""
     nodes: Sequence[ClusterNode] = ()
     """All of them, whatever their state: one that is missing is taken for gone."""
+    asked_at: float = 0.0
+    """When it was asked, by the gateway's clock (`ProviderContext.clock`); 0.0: for this answer, just now."""
     error: str = ""
     """Why it did not tell them; its nodes then stay as they are. Empty: it did."""
 

@@ -27,6 +27,28 @@ _MOST_GPUS = 2**31 - 1
 """Of a node, as the API has them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a cluster told of a node."""
+
+    cluster: str
+    node: ClusterNode
+    at: float
+    """When the cluster was asked, in Unix seconds."""
+
+    @property
+    def liveness(self) -> dict[str, Any]:
+        """What changes all the time; nothing of a node that its cluster has not heard of."""
+        if self.node.state is ClusterNodeState.DEAD:
+            return {}
+        return {
+            "last_heartbeat_at": self.at,
+            "gpu_reported": min(self.node.gpu_used, _MOST_GPUS),
+            "vcpu_allocated": self.node.vcpu_used,
+            "ram_gb_allocated": self.node.ram_gb_used,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeChange:
     """What is to become of one node of a pool."""
@@ -55,34 +77,24 @@ class NodeChange:
             tx.event(kind="node", subject_id=node.id, type=kind, reason=self.reason, message=self.text)
 
 
-def told_nodes(pool: Pool, listing: Iterable[ClusterNodes]) -> dict[str, ClusterNode]:
+def told_nodes(pool: Pool, listing: Iterable[ClusterNodes]) -> dict[str, Told]:
     """What the clusters tell, by the ids that their nodes have in the inventory: the same at every call."""
     return {
-        f"{one.cluster}/{quote(plain(node.node_id), safe='')}/{pool.id}": node for one in listing for node in one.nodes
-    }
-
-
-def liveness(node: ClusterNode, now: float) -> dict[str, Any]:
-    """What of a node changes all the time; empty for one that its cluster has not heard of."""
-    if node.state is ClusterNodeState.DEAD:
-        return {}
-    return {
-        "last_heartbeat_at": now,
-        "gpu_reported": min(node.gpu_used, _MOST_GPUS),
-        "vcpu_allocated": node.vcpu_used,
-        "ram_gb_allocated": node.ram_gb_used,
+        f"{one.cluster}/{quote(plain(node.node_id), safe='')}/{pool.id}": Told(one.cluster, node, one.asked_at)
+        for one in listing
+        for node in one.nodes
     }
 
 
 def changes(
-    pool: Pool, known: Iterable[Node], listing: Sequence[ClusterNodes], told: Mapping[str, ClusterNode], now: float
+    pool: Pool, known: Iterable[Node], listing: Sequence[ClusterNodes], told: Mapping[str, Told], now: float
 ) -> list[NodeChange]:
     """Everything that is not as it should be. ``told``: `told_nodes` of the listing."""
     rows = {node.provider_instance_id: node for node in known}
     found: list[NodeChange] = []
-    for instance_id, node in told.items():
+    for instance_id, item in told.items():
         row = rows.get(instance_id)
-        change = _of_told(instance_id, row, node, now) if row else _joining(pool, instance_id, node, now)
+        change = _of_told(row, item.node, now) if row else _joining(pool, instance_id, item)
         if change is not None:
             found.append(change)
     answered = {one.cluster for one in listing if not one.error}
@@ -96,15 +108,15 @@ def changes(
     return found
 
 
-def _joining(pool: Pool, instance_id: str, node: ClusterNode, now: float) -> NodeChange | None:
-    if node.state is ClusterNodeState.DEAD or not node.joins:
+def _joining(pool: Pool, instance_id: str, told: Told) -> NodeChange | None:
+    if told.node.state is ClusterNodeState.DEAD or not told.node.joins:
         return None
-    fields = _described(node) | liveness(node, now)
-    text = f"node {plain(node.node_id)} of {instance_id.rsplit('/', 2)[0]} joined pool {pool.name!r}"
+    fields = _described(told.node) | told.liveness
+    text = f"node {told.node.node_id} of {told.cluster} joined pool {pool.name!r}"
     return NodeChange(instance_id=instance_id, node=None, fields=fields, reason="NODE_REGISTERED", text=text)
 
 
-def _of_told(instance_id: str, row: Node, node: ClusterNode, now: float) -> NodeChange | None:
+def _of_told(row: Node, node: ClusterNode, now: float) -> NodeChange | None:
     if node.state is ClusterNodeState.DEAD:
         why = f": {node.message}" if node.message else ""
         return _gone(row, NodeState.LOST, f"its cluster has lost it{why}", now)
@@ -117,7 +129,7 @@ def _of_told(instance_id: str, row: Node, node: ClusterNode, now: float) -> Node
     if "state" in fields:
         reason, text = f"NODE_{fields['state']}", f"{row.state} -> {fields['state']}"
         text = f"{text}: {node.message}" if node.message else text
-    return NodeChange(instance_id=instance_id, node=row, fields=fields, reason=reason, text=text)
+    return NodeChange(instance_id=row.provider_instance_id, node=row, fields=fields, reason=reason, text=text)
 
 
 def _of_missing(row: Node, now: float, *, pool_has_cluster: bool) -> NodeChange | None:

@@ -167,6 +167,15 @@ async def test_nodes_of_a_cluster_live_in_the_inventory_of_its_pools(tmp_path: P
             assert {node["pool_id"] for node in (await api.rest.ok("GET", "/v1/nodes"))["nodes"]} == {other}
 
 
+async def test_a_new_pool_has_its_nodes_without_waiting_for_the_interval(tmp_path: Path) -> None:
+    async with cluster() as kube:
+        knobs = {**_knobs(tmp_path, kube), "nodes_interval_s": 3600.0}
+        async with running_gateway(tmp_path / "data", **knobs) as api:
+            first = await api.make_pool("first", provider="kubernetes")
+            await _become(api, first, cpu_1="READY")
+            await _become(api, await api.make_pool("second", provider="kubernetes"), cpu_1="READY")
+
+
 async def test_a_cluster_that_is_away_loses_no_node(tmp_path: Path) -> None:
     async with cluster(gpus=4) as kube, running_gateway(tmp_path / "data", **_knobs(tmp_path, kube)) as api:
         pool = await api.make_pool(provider="kubernetes")

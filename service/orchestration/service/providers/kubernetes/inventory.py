@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,12 +48,12 @@ async def look(api: KubeApi, places: Sequence[Place], settings: KubernetesSettin
 class Inventory:
     """What the clusters are made of."""
 
-    def __init__(self, clusters: Clusters, settings: KubernetesSettings) -> None:
+    def __init__(self, clusters: Clusters, settings: KubernetesSettings, clock: Callable[[], float]) -> None:
         self._clusters = clusters
         self._settings = settings
         self._looks = {
             (places[0].credential, places[0].context): Recent(
-                partial(look, clusters.api(places[0]), places, settings), _KEPT_S
+                partial(look, clusters.api(places[0]), places, settings), _KEPT_S, clock
             )
             for places in clusters.by_cluster()
         }
@@ -70,10 +70,10 @@ class Inventory:
 
     async def _of(self, credential: str, context: str) -> ClusterNodes:
         try:
-            seen = await self._looks[credential, context].get()
+            seen, asked_at = await self._looks[credential, context].get()
         except ProviderError as error:
             return ClusterNodes(cluster=context, error=error.message)
-        return ClusterNodes(cluster=context, nodes=to_nodes(seen, self._settings))
+        return ClusterNodes(cluster=context, asked_at=asked_at, nodes=to_nodes(seen, self._settings))
 
 
 def to_nodes(seen: Look, settings: KubernetesSettings) -> list[ClusterNode]:

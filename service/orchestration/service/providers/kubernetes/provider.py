@@ -67,7 +67,7 @@ class KubernetesProvider:
         self._settings = settings
         places = Places(settings.accesses)
         self._clusters = Clusters(places, context.owner)
-        self._inventory = Inventory(self._clusters, settings)
+        self._inventory = Inventory(self._clusters, settings, context.clock)
         self._creator = Creator(places, self._clusters, settings, context.clock)
         self._endpoints = Endpoints(settings.endpoint)
 

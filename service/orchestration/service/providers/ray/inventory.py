@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,11 +31,11 @@ class _Look:
 class Inventory:
     """What the clusters are made of."""
 
-    def __init__(self, clusters: Clusters, settings: RaySettings) -> None:
+    def __init__(self, clusters: Clusters, settings: RaySettings, clock: Callable[[], float]) -> None:
         self._clusters = clusters
         self._settings = settings
         self._looks = {
-            cluster.settings.name: Recent(partial(_look, cluster), _KEPT_S) for cluster in self._clusters.all
+            cluster.settings.name: Recent(partial(_look, cluster), _KEPT_S, clock) for cluster in self._clusters.all
         }
 
     async def nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
@@ -46,12 +46,13 @@ class Inventory:
     async def _of(self, cluster: Cluster, only: str) -> ClusterNodes:
         """The nodes of one cluster, or the one of which this is the id as an offer."""
         try:
-            look = await self._looks[cluster.settings.name].get()
+            look, asked_at = await self._looks[cluster.settings.name].get()
         except ProviderError as error:
             return ClusterNodes(cluster=cluster.settings.title, error=error.message)
         nodes = [node for node in look.nodes if only in {"", resource_id(cluster.settings, node)}]
         return ClusterNodes(
             cluster=cluster.settings.title,
+            asked_at=asked_at,
             nodes=[to_node(node, look.used.get(node.node_id, {}), self._settings) for node in nodes],
         )
 

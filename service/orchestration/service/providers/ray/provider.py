@@ -61,7 +61,7 @@ class RayProvider:
         self._owner = context.owner
         self._settings = settings
         self._clusters = Clusters([Cluster(item) for item in settings.clusters.values()])
-        self._inventory = Inventory(self._clusters, settings)
+        self._inventory = Inventory(self._clusters, settings, context.clock)
         self._removals = Removals(self._clusters, logs_kept_s=logs_kept_s)
         self._closed = False
 
