@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -19,7 +19,7 @@ from orchestration.service.controllers.shards import NODES, ShardLeases
 from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.registry import ProviderRegistry
-from orchestration.service.usecases.cluster_nodes import changes, told_nodes
+from orchestration.service.usecases.cluster_nodes import Told, changes, told_nodes
 from orchestration.store.errors import StoreError
 from orchestration.store.records import Node, Pool, PoolState
 from orchestration.store.store import Store
@@ -132,11 +132,7 @@ class ClusterNodeController:
 
     async def _sync_pool(self, pool: Pool, listing: Sequence[ClusterNodes], now: float) -> None:
         told = told_nodes(pool, listing)
-        known = self._store.index.find(Node, pool_id=pool.id)
-        for row in known:
-            item = told.get(row.provider_instance_id)
-            if item is not None and (live := item.liveness):
-                self._store.beat(row.id, **live)
+        await self._beat(self._store.index.find(Node, pool_id=pool.id), told)
         known = self._store.index.find(Node, pool_id=pool.id)
         for _ in range(0, len(changes(pool, known, listing, told, now)), _BATCH):
             async with self._guard.write_under(NODES, ACTOR) as tx:
@@ -146,6 +142,15 @@ class ClusterNodeController:
                 rows = await tx.select(Node, pool_id=pool.id)
                 for change in changes(current, rows, listing, told, now)[:_BATCH]:
                     await change.write(tx, current)
+
+    async def _beat(self, known: Sequence[Node], told: Mapping[str, Told]) -> None:
+        """Note that the nodes are alive, and how busy, as an agent's heartbeat does."""
+        for at in range(0, len(known), _BATCH):
+            await asyncio.sleep(0)  # of thousands of nodes, others' turns are not to wait for all
+            for row in known[at : at + _BATCH]:
+                item = told.get(row.provider_instance_id)
+                if item is not None and (live := item.liveness):
+                    self._store.beat(row.id, **live)
 
 
 def _scope(pool: Pool) -> NodeScope:

@@ -50,10 +50,9 @@ class Inventory:
 
     def __init__(self, clusters: Clusters, settings: KubernetesSettings, clock: Callable[[], float]) -> None:
         self._clusters = clusters
-        self._settings = settings
         self._looks = {
             (places[0].credential, places[0].context): Recent(
-                partial(look, clusters.api(places[0]), places, settings), _KEPT_S, clock
+                partial(_ask, clusters.api(places[0]), places, settings), _KEPT_S, clock
             )
             for places in clusters.by_cluster()
         }
@@ -70,10 +69,14 @@ class Inventory:
 
     async def _of(self, credential: str, context: str) -> ClusterNodes:
         try:
-            seen, asked_at = await self._looks[credential, context].get()
+            nodes, asked_at = await self._looks[credential, context].get()
         except ProviderError as error:
             return ClusterNodes(cluster=context, error=error.message)
-        return ClusterNodes(cluster=context, asked_at=asked_at, nodes=to_nodes(seen, self._settings))
+        return ClusterNodes(cluster=context, asked_at=asked_at, nodes=nodes)
+
+
+async def _ask(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings) -> Sequence[ClusterNode]:
+    return to_nodes(await look(api, places, settings), settings)
 
 
 def to_nodes(seen: Look, settings: KubernetesSettings) -> list[ClusterNode]:
@@ -112,7 +115,8 @@ def _to_node(item: Json, held: Mapping[str, Mapping[str, float]], settings: Kube
 def _state(item: Json, *, takes: bool) -> tuple[ClusterNodeState, str]:
     """What the cluster says of the node, and why."""
     conditions: list[Json] = listed(part(item, "status"), "conditions")
-    ready: Json = next((one for one in conditions if one.get("type") == "Ready"), {})
+    none: Json = {}
+    ready = next((one for one in conditions if one.get("type") == "Ready"), none)
     why = str(ready.get("message") or ready.get("reason") or "it has no condition Ready")
     if takes:
         return ClusterNodeState.READY, ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from orchestration.service.providers.base import ProviderError
@@ -21,21 +20,14 @@ _KEPT_S = 1.0
 _GIB = 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    nodes: Sequence[Node]
-    used: Mapping[str, Mapping[str, float]]
-    """By node id, how much of each resource is taken; it lags some seconds behind."""
-
-
 class Inventory:
     """What the clusters are made of."""
 
     def __init__(self, clusters: Clusters, settings: RaySettings, clock: Callable[[], float]) -> None:
         self._clusters = clusters
-        self._settings = settings
         self._looks = {
-            cluster.settings.name: Recent(partial(_look, cluster), _KEPT_S, clock) for cluster in self._clusters.all
+            cluster.settings.name: Recent(partial(_ask, cluster, settings), _KEPT_S, clock)
+            for cluster in self._clusters.all
         }
 
     async def nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
@@ -46,33 +38,31 @@ class Inventory:
     async def _of(self, cluster: Cluster, only: str) -> ClusterNodes:
         """The nodes of one cluster, or the one of which this is the id as an offer."""
         try:
-            look, asked_at = await self._looks[cluster.settings.name].get()
+            found, asked_at = await self._looks[cluster.settings.name].get()
         except ProviderError as error:
             return ClusterNodes(cluster=cluster.settings.title, error=error.message)
-        nodes = [node for node in look.nodes if only in {"", resource_id(cluster.settings, node)}]
-        return ClusterNodes(
-            cluster=cluster.settings.title,
-            asked_at=asked_at,
-            nodes=[to_node(node, look.used.get(node.node_id, {}), self._settings) for node in nodes],
-        )
+        nodes = [node for offer_id, node in found if only in {"", offer_id}]
+        return ClusterNodes(cluster=cluster.settings.title, asked_at=asked_at, nodes=nodes)
 
 
-async def _look(cluster: Cluster) -> _Look:
-    return _Look(*await asyncio.gather(cluster.api.nodes(), cluster.api.used()))
+async def _ask(cluster: Cluster, settings: RaySettings) -> Sequence[tuple[str, ClusterNode]]:
+    """The cluster's nodes, each with its id as an offer."""
+    nodes, used = await asyncio.gather(cluster.api.nodes(), cluster.api.used())
+    return [
+        (resource_id(cluster.settings, node), to_node(node, used.get(node.node_id, {}), settings)) for node in nodes
+    ]
 
 
 def to_node(node: Node, used: Mapping[str, float], settings: RaySettings) -> ClusterNode:
     """The node with its numbers; of a dead one Ray tells none."""
     total = node.resources_total
     gpus = int(total.get("GPU", 0))
-    works = total.get("CPU", 0.0) >= settings.cpus_per_replica  # a head that is given no work is no place
-    closed = f"it has fewer than the {settings.cpus_per_replica:g} CPUs that a replica reserves"
-    state = ClusterNodeState.READY if works else ClusterNodeState.CLOSED
+    state, message = _state(node, settings.cpus_per_replica)
     return ClusterNode(
         node_id=node.node_id,
-        state=state if node.alive else ClusterNodeState.DEAD,
-        message=(node.state_message or "") if not node.alive else "" if works else closed,
-        joins=works,
+        state=state,
+        message=message,
+        joins=state is ClusterNodeState.READY,
         hostname=node.node_name or node.node_ip,
         region=node.labels.get(REGION_LABEL, settings.region),
         gpu_type=gpu_type(node) if gpus else "",
@@ -83,3 +73,12 @@ def to_node(node: Node, used: Mapping[str, float], settings: RaySettings) -> Clu
         ram_gb_total=round(total.get("memory", 0.0) / _GIB, 1),
         price_per_hour=settings.price_per_gpu_hour if gpus else 0.0,
     )
+
+
+def _state(node: Node, cpus: float) -> tuple[ClusterNodeState, str]:
+    """What the cluster says of the node, and why. ``cpus``: what a replica reserves of them."""
+    if not node.alive:
+        return ClusterNodeState.DEAD, node.state_message or ""
+    if node.resources_total.get("CPU", 0.0) < cpus:  # a head that is given no work is no place
+        return ClusterNodeState.CLOSED, f"it has fewer than the {cpus:g} CPUs that a replica reserves"
+    return ClusterNodeState.READY, ""
