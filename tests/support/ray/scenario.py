@@ -25,7 +25,7 @@ PATIENCE_S = 120.0
 AWAY_S = float(os.environ.get("TEST_RAY_AWAY_S", "12"))
 """How long the cluster's API is away. By default more than twice what a call may take, and looks in between."""
 RESTARTS_DASHBOARD = os.environ.get("TEST_RAY_DASHBOARD") == "restart"
-"""Whether the head's dashboard is killed and started again, too, which takes a minute more."""
+"""Whether the head's dashboard is killed as well, and started again after as long."""
 _BEGAN = time.monotonic()
 
 
