@@ -16,6 +16,7 @@ from yarl import URL
 
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.gateway import SERVER_ITSELF, Gateway
+from orchestration.gateway.headers import Head
 from orchestration.gateway.stalls import StallGuard
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def _unrouted(gateway: Gateway, app: web.Application, routed: _Handler) -> _Hand
     own = gateway.own_paths(app)
     if own is None:
         return routed
+    gateway.answer_directly()
 
     async def handle(request: Any) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -131,12 +133,14 @@ class _Protocol(web.RequestHandler):
     """Answers errors as the gateway does, where aiohttp would answer in plain text with what it found wrong; and cuts
     off clients that read nothing, for which aiohttp waits for ever."""
 
-    __slots__ = ("_gateway", "_guard")
+    __slots__ = ("_gateway", "_guard", "head")
 
     def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
         super().__init__(server, **options)
         self._gateway = gateway
         self._guard: StallGuard | None = None
+        self.head: Head | None = None
+        """What the headers of the last request said."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""

@@ -235,6 +235,8 @@ class InProcessContext:
 def _checked(metadata: Any) -> Metadata:
     pairs: list[Any] = list(metadata) if hasattr(metadata, "__iter__") else [metadata]
     for pair in pairs:
+        if type(pair) is tuple and [*map(type, cast("tuple[object, ...]", pair))] == [str, str]:
+            continue  # as it mostly is
         if not (isinstance(pair, tuple) and len(cast("tuple[object, ...]", pair)) == 2):
             raise TypeError(f"metadata is pairs of a key and a value, not {pair!r}")
         key, value = cast("tuple[object, object]", pair)

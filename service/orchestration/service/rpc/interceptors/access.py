@@ -22,10 +22,13 @@ class AuthenticationStage(Stage):
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """All but what anybody may call; none without keys."""
+        return bool(self._keys) and not method.startswith(OPEN)
+
     def begin(self, call: RpcCall) -> None:
         """Note the caller. Raises `UnauthenticatedError` for a call without a key that is let in."""
-        if self._keys and not call.method.startswith(OPEN):
-            call.caller = _caller(self._keys, call.context.invocation_metadata() or ())
+        call.caller = _caller(self._keys, call.context.invocation_metadata() or ())
 
 
 class AuthorisationStage(Stage):

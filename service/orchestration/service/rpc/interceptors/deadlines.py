@@ -18,10 +18,12 @@ class DeadlineStage(Stage):
         self._maximum_s = maximum_s
         self._defaults = EqualDeadlines(default_s)
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """Unary calls only."""
+        return not streaming
+
     def begin(self, call: RpcCall) -> None:
         """Bound the handler's time."""
-        if call.streaming:
-            return
         # The stubs leave out that there may be none.
         remaining = cast("float | None", call.context.time_remaining())
         if remaining is None:
