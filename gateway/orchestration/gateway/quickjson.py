@@ -14,8 +14,6 @@ from google.protobuf.descriptor import Descriptor
 from orchestration.gateway.schema import ANY, reachable
 from orchestration.gateway.values import JsonValue
 
-_SPACED: Final = (b" :", b"\n:", b"\t:", b"\r:")
-
 
 class QuickReader:
     """Reads the JSON of one message type."""
@@ -27,23 +25,22 @@ class QuickReader:
 
     def read(self, data: bytes) -> JsonValue | None:
         """The value of a text; None where it is not plainly right, or is no object."""
-        # Without escapes, and with no space before a colon, `":` ends each key, and is nowhere else but where a string
-        # begins with a colon: there are never fewer than keys, and the keys that were read tell whether one was lost,
-        # that of a value which another has taken the place of. To have jiter look for them costs four times the rest.
-        unclear = b"\\" in data or any(map(data.__contains__, _SPACED))
+        # Without escapes every quote ends or begins a string, and the strings that were read tell whether one was lost:
+        # the key of a value that another has taken the place of. To have jiter look for them costs four times the rest.
+        escaped = b"\\" in data
         try:
-            value: Any = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=unclear)
+            value: Any = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=escaped)
         except ValueError:
             return None
         if not isinstance(value, dict):
             return None
-        keys = self._count_keys(value)
-        if keys is None or not (unclear or keys == data.count(b'":')):
+        strings = self._count_strings(value)
+        if strings is None or not (escaped or 2 * strings == data.count(b'"')):
             return None
         return cast("JsonValue", value)
 
-    def _count_keys(self, value: Any) -> int | None:
-        """How many keys there are in all.
+    def _count_strings(self, value: Any) -> int | None:
+        """How many strings there are, keys too.
 
         None where an object may name a field twice in two spellings, or hold an Any, or a number does not fit a double.
         """
@@ -51,7 +48,7 @@ class QuickReader:
         nested: list[Any] = [value]
         count = 0
         for current in nested:
-            values: Iterable[object] = current
+            values: Iterable[Any] = current
             if isinstance(current, dict):
                 names = cast("dict[str, Any]", current)
                 if not telling.isdisjoint(names) or (has_any and "@type" in names):
@@ -59,11 +56,13 @@ class QuickReader:
                 values = names.values()
                 count += len(names)
             for each in values:
-                if isinstance(each, float):
-                    if each - each != 0:
-                        return None
-                elif isinstance(each, (dict, list)):
+                kind: object = type(each)  # isinstance costs half as much again
+                if kind is str:
+                    count += 1
+                elif kind is dict or kind is list:
                     nested.append(each)
+                elif kind is float and each - each != 0:
+                    return None
         return count
 
 
