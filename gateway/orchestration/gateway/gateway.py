@@ -60,7 +60,8 @@ class Gateway:
             left out.
         config: Limits and choices.
         admit: Asked with the name of the RPC and what the caller sent with it, before the request's body is looked at;
-            raises `UpstreamError` for a caller that is not let in.
+            raises `UpstreamError` for a caller that is not let in. What it gives is ``admitted`` in the context of
+            a handler in this process.
     """
 
     def __init__(

@@ -98,11 +98,10 @@ def _unrouted(gateway: Gateway, app: web.Application, routed: _Handler) -> _Hand
         return routed
     gateway.answer_directly()
 
-    async def handle(request: Any) -> web.StreamResponse:
+    def handle(request: Any) -> Awaitable[web.StreamResponse]:
         path = request.rel_url.raw_path
-        if path in own or "%" in path or "Expect" in request.headers:
-            return await routed(request)
-        return await gateway.handle(request)
+        ours = path not in own and "%" not in path and "Expect" not in request.headers
+        return gateway.handle(request) if ours else routed(request)
 
     return handle
 

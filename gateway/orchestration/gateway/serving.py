@@ -26,8 +26,8 @@ from orchestration.gateway.streaming import Target as StreamTarget
 from orchestration.gateway.upstream import Call, Reply
 from orchestration.gateway.values import JsonValue
 
-Admit = Callable[[str, Call], None]
-"""Lets the caller of an RPC in, or raises `UpstreamError`."""
+Admit = Callable[[str, Call], object]
+"""Lets the caller of an RPC in, or raises `UpstreamError`. What it gives goes to the RPC as `Call.admitted`."""
 _THREAD_BYTES: Final = 256 * 1024
 """Longer bodies are bound in a thread, so that others do not wait for them."""
 
@@ -111,9 +111,9 @@ class Server:
         )
 
     def _admitted(self, route: Route, call: Call) -> Call:
-        if self._admit is not None:
-            self._admit(route.path, call)
-        return call
+        if self._admit is None:
+            return call
+        return Call(call.metadata, call.timeout, call.peer, call.reply, self._admit(route.path, call))
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""

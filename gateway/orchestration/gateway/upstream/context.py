@@ -40,9 +40,12 @@ class InProcessContext:
         "_reader",
         "_trailing",
         "_writer",
+        "admitted",
     )
 
     def __init__(self, call: Call, deadline: float | None) -> None:
+        self.admitted: Final = call.admitted
+        """What the gateway was given when it let the caller in; a server's context has no such thing."""
         self._metadata = call.metadata
         self._peer = call.peer
         self._deadline = deadline

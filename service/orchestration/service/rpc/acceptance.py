@@ -23,9 +23,9 @@ _NUMBERS: Final = frozenset({"int32", "int64", "uint32", "uint64", "double", "fl
 
 
 class _Plan(NamedTuple):
-    checks: dict[int, _Check]
-    """By number, what a field that is set must pass; those that are not here may hold anything."""
-    needed: frozenset[int]
+    checks: dict[FieldDescriptor, _Check]
+    """What a field that is set must pass; those that are not here may hold anything."""
+    needed: frozenset[FieldDescriptor]
     """Fields that must be set: unset, they break a rule."""
 
 
@@ -51,11 +51,10 @@ def _passes(message: Message, plan: _Plan) -> bool:
     checks, needed = plan
     missing = len(needed)
     for field, value in message.ListFields():
-        number = field.number
-        check = checks.get(number)
+        check = checks.get(field)
         if check is not None and not check(value):
             return False
-        if number in needed:
+        if field in needed:
             missing -= 1
     return not missing
 
@@ -77,15 +76,15 @@ def _make_plan(descriptor: Descriptor) -> _Plan:
     wholes += [_rules(oneof, validate_pb2.oneof) for oneof in descriptor.oneofs]
     if any(rules.ListFields() for rules in wholes):
         raise _NotUnderstoodError
-    checks: dict[int, _Check] = {}
-    needed: set[int] = set()
+    checks: dict[FieldDescriptor, _Check] = {}
+    needed: set[FieldDescriptor] = set()
     for field in descriptor.fields:
         rules = _rules(field, validate_pb2.field)
         check = _check_of(field, rules)
         if check is not None:
-            checks[field.number] = check
+            checks[field] = check
         if rules.required or not _may_be_unset(field, check):
-            needed.add(field.number)
+            needed.add(field)
     return _Plan(checks, frozenset(needed))
 
 
