@@ -236,16 +236,20 @@ class InProcessContext:
 
 
 def _checked(metadata: Any) -> Metadata:
+    if metadata.__class__ is tuple and all(map(_is_text, metadata)):
+        return metadata
     pairs: list[Any] = list(metadata) if hasattr(metadata, "__iter__") else [metadata]
     for pair in pairs:
-        if type(pair) is tuple and [*map(type, cast("tuple[object, ...]", pair))] == [str, str]:
-            continue  # as it mostly is
         if not (isinstance(pair, tuple) and len(cast("tuple[object, ...]", pair)) == 2):
             raise TypeError(f"metadata is pairs of a key and a value, not {pair!r}")
         key, value = cast("tuple[object, object]", pair)
         if not isinstance(key, str) or not isinstance(value, str | bytes):
             raise TypeError(f"metadata is pairs of a string and a string or bytes, not {pair!r}")
     return tuple(pairs)
+
+
+def _is_text(pair: Any) -> bool:
+    return pair.__class__ is tuple and len(pair) == 2 and pair[0].__class__ is pair[1].__class__ is str
 
 
 def _status_details(trailing: Any) -> bytes | None:
