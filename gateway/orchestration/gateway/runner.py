@@ -165,6 +165,11 @@ class _Protocol(web.RequestHandler):
         if self._guard is not None:
             self._guard.end()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called when a body was read. Where nothing is held back, aiohttp would parse once more to find that out."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     async def start(self) -> None:
         """Serve the connection. When it is closed, what still waits to be sent must go out in time."""
         try:
