@@ -125,4 +125,7 @@ def _offer(resource: Resource, held: int, unseen: int) -> Offer:
         price_per_hour=resource.price_per_hour,
         available=resource.available_count - unseen,
         held=held,
+        nodes=resource.nodes,
+        way=resource.way,
+        one_node_because=resource.one_node_because,
     )
