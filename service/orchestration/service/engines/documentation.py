@@ -38,8 +38,8 @@ _COMMON = """\
 `command`, `args` and values of `env` may hold `{port}`, `{host}` and `{model}`, which are replaced where the replica
 runs. Flags and variables that a row sets itself cannot be given again. `PORT`, `HOST` and `MODEL` are always set.
 
-A replica that is larger than a node (`gpu_per_replica`) runs over several of them where its provider and its engine can:
-the section of an engine says so, and others are refused. `tensor_parallel_size` is then the GPUs of one node, and
+A replica that is larger than a node (`gpu_per_replica`) runs over several of them where its provider and its engine
+can: the section of an engine says so, and others are refused. `tensor_parallel_size` is then the GPUs of one node, and
 `pipeline_parallel_size` the number of nodes, unless the configuration says otherwise; together they make all GPUs.
 """
 

@@ -12,7 +12,7 @@ from orchestration.service.engines.embedding_engines import INFINITY, TEI
 from orchestration.service.engines.engine import Engine, Settings
 from orchestration.service.engines.llamacpp import LLAMACPP
 from orchestration.service.engines.ollama import OLLAMA
-from orchestration.service.engines.over_nodes import over_nodes
+from orchestration.service.engines.over_nodes import alone, over_nodes
 from orchestration.service.engines.sglang import SGLANG
 from orchestration.service.engines.tgi import TGI
 from orchestration.service.engines.triton import TRITON
@@ -57,7 +57,7 @@ def plan(request: EngineRequest) -> EnginePlan:
     served_model = _served_model(engine, settings)
     return EnginePlan(
         engine=engine.name,
-        command=engine.command(request, settings),
+        command=alone(engine.command(request, settings), request),
         env=_environment(engine, request, settings),
         image=str(
             settings.get(
