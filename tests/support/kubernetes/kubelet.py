@@ -203,7 +203,8 @@ class Kubelet:
         return any(item is pod for item in self._objects.find("pods"))
 
     def _state(self, pod: Json, phase: str, state: dict[str, Any]) -> None:
-        (before,) = pod["status"].get("containerStatuses") or [{}]
+        none: list[Json] = [{}]
+        (before,) = pod["status"].get("containerStatuses") or none
         pod["status"] |= {"phase": phase, "containerStatuses": [{**before, "name": "engine", "state": state}]}
         self._objects.touch(pod)
 

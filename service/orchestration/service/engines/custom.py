@@ -49,10 +49,10 @@ CUSTOM = Engine(
     notes="`command` is needed. The model may be empty. The health path is `/health` unless another is given.\n\n"
     "A replica that is larger than a node is taken only with `multi_node`. With `ray` the command is started once, on\n"
     "one of the nodes, and puts its workers on the others itself, through the Ray cluster that it is in\n"
-    '(`ray.init(address="auto")`). With `group` it is started on each node, and the one of rank 0 serves. It may hold\n'
-    "`{nodes}` and `{gpus_per_node}`, in a group `{node_rank}` (from 0) and `{leader}` (the address of rank 0) besides,\n"
-    "and finds the same in `ORCHESTRATION_NODES`, `ORCHESTRATION_GPUS_PER_NODE`, `ORCHESTRATION_NODE_RANK` and\n"
-    "`ORCHESTRATION_LEADER`, which are not there on a single node. It must be ready only once all of its processes are\n"
-    "there.",
+    '(`ray.init(address="auto")`). With `group` it is started on each node, and the one of rank 0 serves. It may\n'
+    "hold `{nodes}` and `{gpus_per_node}`, in a group `{node_rank}` (from 0) and `{leader}` (the address of rank 0)\n"
+    "besides, and finds the same in `ORCHESTRATION_NODES`, `ORCHESTRATION_GPUS_PER_NODE`,\n"
+    "`ORCHESTRATION_NODE_RANK` and `ORCHESTRATION_LEADER`, which are not there on a single node. It must be ready\n"
+    "only once all of its processes are there.",
     rules=_rules,
 )

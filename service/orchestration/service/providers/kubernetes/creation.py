@@ -15,7 +15,7 @@ from orchestration.service.providers.base import (
     ProviderUnavailableError,
 )
 from orchestration.service.providers.kubernetes import group_manifests, manifests, names, nodes
-from orchestration.service.providers.kubernetes.api import path
+from orchestration.service.providers.kubernetes.api import group_path, path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.group_creation import GroupCreator
 from orchestration.service.providers.kubernetes.names import Json, part
@@ -53,11 +53,7 @@ class Creator:
         found = await self._clusters.look(place, spec.name) or await self._clusters.elsewhere(place, spec.name)
         found = found or await self._make(place, spec, offer)
         self._clusters.note(spec.name, found.place)
-        if found.group is not None:
-            over = found.group.being_deleted
-        else:
-            over = found.pod["metadata"].get("deletionTimestamp") or part(container(found.pod), "state", "terminated")
-        if over:
+        if _is_over(found):
             return found  # its Secret and Service have done their work
         await self._complete(found, spec)
         return found if self._settings.autoscaling else await self._scheduled(found)
@@ -79,18 +75,23 @@ class Creator:
             found = await self._clusters.look(place, spec.name)
             if found is not None:
                 return found
-            raise await self._taken(place, spec) from refused
+            raise await self._taken(place, spec, of_group=offer is not None and offer.nodes > 1) from refused
         return Found(place, api, made)
 
-    async def _taken(self, place: Place, spec: InstanceSpec) -> ProviderError:
-        name = names.object_name(spec.owner, spec.name)
+    async def _taken(self, place: Place, spec: InstanceSpec, *, of_group: bool) -> ProviderError:
+        if of_group:
+            what, name = "LeaderWorkerSet", names.group_name(spec.owner, spec.name)
+            target = group_path(place.namespace, name)
+        else:
+            what, name = "Pod", names.object_name(spec.owner, spec.name)
+            target = path("pods", place.namespace, name)
         try:
-            other = await self._clusters.api(place).get(path("pods", place.namespace, name))
+            other = await self._clusters.api(place).get(target)
         except RefusedError as refused:
-            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
+            raise as_provider_error(refused, f"look at a {what} in {place}") from refused
         if other is None:
-            return ProviderUnavailableError(f"the Pod {name} in {place} has just gone; it can be made now")
-        return InstanceConflictError("NAME_TAKEN", f"the Pod {name} in {place} is there, and not of this gateway")
+            return ProviderUnavailableError(f"the {what} {name} in {place} has just gone; it can be made now")
+        return InstanceConflictError("NAME_TAKEN", f"the {what} {name} in {place} is there, and not of this gateway")
 
     async def _selector(self, place: Place, spec: InstanceSpec, offer: nodes.OfferId | None) -> Mapping[str, str]:
         """Labels of the nodes on which the replica may run."""
@@ -139,7 +140,7 @@ class Creator:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + _SCHEDULER_S, _FIRST_LOOK_S
         while not _has_nodes(found) and loop.time() < until:
-            why = next(filter(None, map(unschedulable, found.pods)), "")
+            why = next((why for pod in found.pods if (why := unschedulable(pod))), "")
             if why and await self._take_back(found):
                 raise CapacityError(f"no node of {found.place} takes the replica: {why}")
             await asyncio.sleep(pause)
@@ -157,6 +158,12 @@ class Creator:
         seen: Json = found.pod["metadata"]
         only_if = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
         return await self._clusters.delete(found, only_if, grace_s=0)
+
+
+def _is_over(found: Found) -> bool:
+    if found.group is not None:
+        return found.group.being_deleted
+    return bool(found.pod["metadata"].get("deletionTimestamp") or part(container(found.pod), "state", "terminated"))
 
 
 def _has_nodes(found: Found) -> bool:

@@ -1,4 +1,4 @@
-"""What replicas can have that are larger than a node: one offer for each number of GPUs that some nodes have together."""
+"""What replicas larger than a node can have: one offer for each number of GPUs that some nodes have together."""
 
 from __future__ import annotations
 

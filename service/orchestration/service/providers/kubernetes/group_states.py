@@ -1,7 +1,7 @@
 """What the Pods of a group say of the replica in them: one that fails is the replica failing, with which and why.
 
-Containers of a group are restarted in place by the kubelet, and Pods that go are made again: Kubernetes lets nobody turn
-that off. Either is the end of the attempt all the same, since the others' processes do not take a new one in.
+Containers of a group are restarted in place by the kubelet, and Pods that go are made again: nobody can turn that off.
+Either is the end of the attempt all the same, since the others' processes do not take a new one in.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Groups:
         for pod in pods:
             if is_of_group(pod):
                 members.setdefault(names.notes(pod).get(names.INSTANCE, ""), []).append(pod)
-        sets = [] if await self.why_not() else await self._made()
+        sets: Sequence[Json] = () if await self.why_not() else await self._made()
         made = {names.notes(item).get(names.INSTANCE, ""): item for item in sets if names.is_owned(item, self._owner)}
         return [_group(made.get(name), members.get(name, [])) for name in {**made, **members}]
 
