@@ -96,7 +96,10 @@ def choose_several(
         )
         text += f"engine {spec.engine} as it is configured cannot place itself over several nodes by Ray"
         raise InstanceRejectedError("GPU_COUNT_EXCEEDED", text)
-    each = spec.gpu_count // span.nodes
+    if spec.gpu_count != span.gpus:
+        text = f"gpu_per_replica {spec.gpu_count} is not the {span.gpus} of the offer {spec.resource_id!r}"
+        raise InstanceRejectedError("GPU_COUNT_NOT_ALLOWED", text)
+    each = span.each
     meant = [
         room
         for room in found
