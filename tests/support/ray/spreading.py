@@ -50,7 +50,7 @@ class Spreading:
 
         async def look() -> Any:
             status, found = await self._api.rest.call("GET", "/deployment/provider/resources?provider=ray")
-            offers = found.get("resources", []) if status == 200 else []
+            offers: list[dict[str, Any]] = found.get("resources", []) if status == 200 else []
             return [item["provider_resource_id"] for item in offers if _is_wide(item, available)]
 
         return await eventually(look, within_s=_PATIENCE_S)
@@ -58,4 +58,4 @@ class Spreading:
 
 def _is_wide(item: dict[str, Any], available: int) -> bool:
     wide = item["metadata"].get("machines") == "2" and item["gpu_count"] == 2
-    return wide and item["available_count"] == available
+    return bool(wide and item["available_count"] == available)

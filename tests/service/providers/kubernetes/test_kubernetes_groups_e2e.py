@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.provider_processes import engine_command
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, serves_groups: bool) -> AsyncIterator[tuple[FakeKube, Api, str]]:
+async def gateway(folder: Path, *, serves_groups: bool) -> AsyncGenerator[tuple[FakeKube, Api, str]]:
     """On a cluster with two nodes of two GPUs; with a pool."""
     async with cluster() as kube:
         kube.serves_groups = serves_groups
@@ -56,7 +56,7 @@ async def refused(api: Api, body: dict[str, Any]) -> str:
         assert status != 200
         return str(answer) if "GPU_COUNT_EXCEEDED" in str(answer) else ""
 
-    return await eventually(look, within_s=60)
+    return str(await eventually(look, within_s=60))
 
 
 async def test_a_replica_over_two_nodes_costs_all_of_them_and_is_restarted_by_the_gateway_alone(
@@ -90,15 +90,15 @@ async def test_a_replica_over_two_nodes_costs_all_of_them_and_is_restarted_by_th
 
 
 @pytest.mark.parametrize(
-    ("serves_groups", "fields", "words"),
+    ("serves_groups", "way", "words"),
     [
-        (False, {"multi_node": "group"}, "the cluster does not serve LeaderWorkerSet"),
-        (True, {"multi_node": "ray"}, "engine custom runs over several nodes where configuration.multi_node says"),
+        (False, "group", "the cluster does not serve LeaderWorkerSet"),
+        (True, "ray", "engine custom runs over several nodes where configuration.multi_node says"),
     ],
 )
 async def test_it_is_refused_with_the_reason_where_it_cannot_be(
-    tmp_path: Path, serves_groups: bool, fields: dict[str, str], words: str
+    tmp_path: Path, serves_groups: bool, way: str, words: str
 ) -> None:
     async with gateway(tmp_path, serves_groups=serves_groups) as (kube, api, pool):
-        assert words in await refused(api, request(pool, **fields))
+        assert words in await refused(api, request(pool, multi_node=way))
         assert not list(kube.objects.find("pods"))

@@ -18,9 +18,9 @@ from tests.support.ray.nodes import FakeNode
 WIDE = "H100x4n2@eu"
 
 
-def node(letter: str, gpus: float = 2, **fields: Any) -> FakeNode:
-    labels = {"ray.io/accelerator-type": "H100", "ray.io/region": "eu"}
-    return FakeNode(letter * 56, gpus=gpus, **{"labels": labels, **fields})
+def node(letter: str, gpus: float = 2, labels: dict[str, str] | None = None) -> FakeNode:
+    typed = {"ray.io/accelerator-type": "H100", "ray.io/region": "eu"}
+    return FakeNode(letter * 56, gpus=gpus, labels=typed if labels is None else labels)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[RayHarness]:
 
 def spec(harness: RayHarness, name: str, **changes: Any) -> InstanceSpec:
     command = (*engine_command("--lines", "1"), "{nodes}", "{gpus_per_node}", "{port}")
-    fields = {"gpu_count": 4, "resource_id": WIDE, "over_nodes": OverNodes(ray=command)}
+    fields: dict[str, Any] = {"gpu_count": 4, "resource_id": WIDE, "over_nodes": OverNodes(ray=command)}
     return harness.spec(name, **(fields | changes))
 
 
