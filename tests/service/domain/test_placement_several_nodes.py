@@ -67,6 +67,12 @@ REFUSED = [
         "uses all 8 GPUs, and tensor_parallel_size 3 does not",
     ),
     ("cluster", WANTED, view(replace(ONE, one_node_because="there is no crane")), "4 GPUs of offer 'one' of provider"),
+    (
+        "pool",
+        WANTED,
+        view(replace(ONE, one_node_because="there is no crane"), pool=replace(POOL, gpu_count=4)),
+        "(gpu_count) of pool 'pool'; a replica cannot have several nodes: there is no crane",
+    ),
     ("cluster says why", WANTED, view(replace(ONE, one_node_because="there is no crane")), "there is no crane"),
     ("uneven", replace(WANTED, gpu_per_replica=9), view(), "it must split evenly: there are 8, 16"),
     ("uneven engine", replace(WANTED, gpu_per_replica=9, engine="tgi"), view(), "engine tgi cannot run over several"),

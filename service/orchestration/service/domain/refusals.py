@@ -13,6 +13,7 @@ from orchestration.store.records import Pool, PoolState
 CPU_REPLICAS_PER_VCPU = 4
 """Replicas without a GPU that one CPU of a node takes unless the pool's policy says otherwise: engines share CPUs well
 while they wait for requests, and a machine without any bound would be started to death."""
+_CANNOT = "a replica cannot have several nodes"
 _NEAREST = 6
 """Sizes that are told where the one that was asked for cannot be had."""
 EPSILON = 1e-9
@@ -42,7 +43,8 @@ def pool_never(deployment: Demand, view: PoolView) -> Refusal | None:
         text = (
             f"gpu_per_replica {want} is more than the {pool.gpu_count} GPUs of a node (gpu_count) of pool {pool.name!r}"
         )
-        return Refusal("GPU_COUNT_EXCEEDED", text)
+        why = next((place.one_node_because for place in view.places if place.one_node_because), "")
+        return Refusal("GPU_COUNT_EXCEEDED", f"{text}; {_CANNOT}: {why}" if why else text)
     return None
 
 
@@ -97,7 +99,7 @@ def _is_several(place: Place, want: int) -> bool:
 def _one_node(deployment: Demand, view: PoolView, place: Place) -> str:
     """Why a replica that is larger than the place does not get several of its kind; empty where none ever does."""
     if place.one_node_because:
-        return f"; a replica cannot have several nodes: {place.one_node_because}"
+        return f"; {_CANNOT}: {place.one_node_because}"
     kind = (place.gpu_type, place.region)
     sizes = sorted(
         {other.gpu_total for other in view.places if other.nodes > 1 and (other.gpu_type, other.region) == kind}
@@ -106,7 +108,7 @@ def _one_node(deployment: Demand, view: PoolView, place: Place) -> str:
         return ""
     able = reach_of(deployment)
     if not able.ways:
-        return f"; a replica cannot have several nodes: {able.why_not}"
+        return f"; {_CANNOT}: {able.why_not}"
     near = sorted(sorted(sizes, key=lambda size: abs(size - deployment.gpu_per_replica))[:_NEAREST])
     return f"; over several nodes it must split evenly: there are {', '.join(map(str, near))}"
 

@@ -33,8 +33,10 @@ def reach(engine: Engine, gpus: int, configuration: Mapping[str, object]) -> Rea
     """In which ways the engine runs over several nodes with so many GPUs in all."""
     if engine.takes_multi_node:
         way = configuration.get(MULTI_NODE)
+        if isinstance(way, str):
+            return Reach((way,), f"configuration.{MULTI_NODE} is {way!r}, which is not how this provider does it")
         said = f"engine {engine.name} runs over several nodes where configuration.{MULTI_NODE} says how"
-        return Reach((way,) if isinstance(way, str) else (), f"{said}: {GROUP} or {RAY}")
+        return Reach((), f"{said}: {GROUP} or {RAY}")
     if not engine.ways:
         return Reach((), f"engine {engine.name} cannot run over several nodes")
     tensor, pipeline = (_count(configuration.get(key)) for key in (engine.gpu_key, engine.pipeline_key))

@@ -283,7 +283,13 @@ async def test_a_role_that_is_taken_away_hides_no_group_that_runs(harness: Kuber
     harness.kube.granted = {(verb, kind) for verb in ("get", "list", "delete", "watch") for kind in kinds}
     await harness.restart()
     assert [item.name for item in await harness.provider.list_owned()] == ["wide"]
-    assert await harness.provider.describe("wide") is not None
+    found = await harness.provider.describe("wide")
+    assert found is not None
+    assert found.state is InstanceState.RUNNING
+    with pytest.raises(ProviderUnavailableError, match="does not allow leaderworkersets") as caught:
+        await harness.provider.delete("wide")
+    assert caught.value.reason == "FORBIDDEN"
+    assert len(pods(harness)) == 2
 
 
 async def test_a_strangers_set_of_the_same_name_is_left_alone(harness: KubernetesHarness) -> None:

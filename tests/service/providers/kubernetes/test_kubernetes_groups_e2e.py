@@ -93,7 +93,7 @@ async def test_a_replica_over_two_nodes_costs_all_of_them_and_is_restarted_by_th
     ("serves_groups", "way", "words"),
     [
         (False, "group", "the cluster does not serve LeaderWorkerSet"),
-        (True, "ray", "engine custom runs over several nodes where configuration.multi_node says"),
+        (True, "ray", "configuration.multi_node is 'ray', which is not how"),
     ],
 )
 async def test_it_is_refused_with_the_reason_where_it_cannot_be(

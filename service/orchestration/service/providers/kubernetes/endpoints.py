@@ -58,7 +58,9 @@ class Endpoints:
 
 
 def _service_name(pod: Json) -> str:
-    return str(pod["metadata"]["labels"][names.INSTANCE])
+    """The Pod's own name, and of a group's leader what the label says."""
+    metadata = pod["metadata"]
+    return str(part(metadata, "labels").get(names.INSTANCE) or metadata["name"])
 
 
 def _container_port(pod: Json) -> int:

@@ -45,12 +45,9 @@ def look_at(group: Group, now: float, start_timeout_s: float) -> Finding:
     """What all Pods together come to."""
     if group.being_deleted:
         return Finding(InstanceState.STOPPING)
-    over = [
-        (_ended_at(pod), index(pod), pod, found) for pod in group.pods if (found := _end(pod, now, start_timeout_s))
-    ]
+    over = [(pod, found) for pod in group.pods if (found := _end(pod, now, start_timeout_s))]
     if over:
-        _, _, pod, found = min(over, key=lambda item: item[:2])  # what ended first is why the others did
-        return _told(group, pod, found)
+        return _told(group, *min(over, key=lambda item: _precedence(*item)))
     broken = _broken(group)
     if broken:
         return Finding(InstanceState.FAILED, BROKEN, broken)
@@ -85,10 +82,12 @@ def _end(pod: Json, now: float, start_timeout_s: float) -> Finding | None:
     return found if found.state in _OVER else None
 
 
-def _ended_at(pod: Json) -> float:
+def _precedence(pod: Json, found: Finding) -> tuple[bool, float, int]:
+    """Lowest of the one that tells: a leader that has done its work, else what ended first, as the others followed."""
     status = container(pod)
     terminated = part(status, "lastState", "terminated") or part(status, "state", "terminated")
-    return seconds(terminated.get("finishedAt")) or float("inf")
+    number = index(pod)
+    return number > 0 or found.exit_code != 0, seconds(terminated.get("finishedAt")) or float("inf"), number
 
 
 def _told(group: Group, pod: Json, found: Finding) -> Finding:

@@ -26,9 +26,11 @@ class Group:
     """One instance's LeaderWorkerSet and Pods."""
 
     made: Json | None
-    """The LeaderWorkerSet; None: it is gone, or may not be looked at, and Pods of it are there."""
+    """The LeaderWorkerSet; None: it is gone, or hidden, and Pods of it are there."""
     pods: tuple[Json, ...]
     """Those that there are, the leader first."""
+    hidden: bool = False
+    """The LeaderWorkerSet may not be looked at, and the Pods are all that is known."""
 
     @property
     def size(self) -> int:
@@ -50,7 +52,9 @@ class Group:
     @property
     def being_deleted(self) -> bool:
         """Whether it is asked to end, and nobody makes its Pods again."""
-        return self.made is None or bool(self.made["metadata"].get("deletionTimestamp"))
+        if self.made is None:
+            return not self.hidden
+        return bool(self.made["metadata"].get("deletionTimestamp"))
 
 
 def index(pod: Json) -> int:
@@ -110,7 +114,7 @@ class Groups:
         ours = [pod for pod in pods if is_of_group(pod) and self._is_ours(pod, instance)]
         if made is not None and not self._is_ours(made, instance):
             made = None
-        return None if made is None and not ours else _group(made, ours)
+        return None if made is None and not ours else _group(made, ours, hidden=bool(why_not))
 
     async def owned(self, pods: Iterable[Json]) -> list[Group]:
         """Every group of this installation; ``pods``: all its Pods here."""
@@ -118,9 +122,11 @@ class Groups:
         for pod in pods:
             if is_of_group(pod):
                 members.setdefault(names.notes(pod).get(names.INSTANCE, ""), []).append(pod)
-        sets: Sequence[Json] = () if await self.why_not() else await self._made()
+        why_not = await self.why_not()
+        sets: Sequence[Json] = () if why_not else await self._made()
         made = {names.notes(item).get(names.INSTANCE, ""): item for item in sets if names.is_owned(item, self._owner)}
-        return [_group(made.get(name), members.get(name, [])) for name in {**made, **members}]
+        hidden = why_not == NOT_ALLOWED
+        return [_group(made.get(name), members.get(name, []), hidden=hidden) for name in {**made, **members}]
 
     async def _made(self) -> Sequence[Json]:
         selector = names.owner_selector(self._owner)
@@ -128,6 +134,8 @@ class Groups:
 
     async def delete(self, group: Group) -> bool:
         """Ask for the end of all of it; False when it is gone."""
+        if group.hidden:  # Pods alone would only be made again
+            raise RefusedError(403, NOT_ALLOWED)
         if group.made is not None:
             metadata = group.made["metadata"]
             target = group_path(self._namespace, metadata["name"])
@@ -142,5 +150,5 @@ class Groups:
         return names.is_owned(item, self._owner) and names.notes(item).get(names.INSTANCE) == instance
 
 
-def _group(made: Json | None, pods: Iterable[Json]) -> Group:
-    return Group(made, tuple(sorted(pods, key=index)))
+def _group(made: Json | None, pods: Iterable[Json], *, hidden: bool) -> Group:
+    return Group(made, tuple(sorted(pods, key=index)), hidden)
