@@ -112,6 +112,7 @@ SGLANG = Engine(
     readiness="openai_models",
     served_name_key="served_model_name",
     served_name_flags=("--served-model-name",),
+    notes="Not tried over several nodes.",
     own_flags=(
         "--host",
         "--port",

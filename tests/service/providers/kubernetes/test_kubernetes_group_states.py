@@ -92,7 +92,7 @@ def end(code: int, second: int, **fields: Any) -> State:
 
 
 def group(*pods: State, size: int = 3) -> Group:
-    metadata = {"name": "set", "annotations": {}}
+    metadata: State = {"name": "set", "annotations": {}}
     return Group({"metadata": metadata, "spec": {"leaderWorkerTemplate": {"size": size}}}, pods)
 
 

@@ -22,7 +22,7 @@ from orchestration.service.providers.kubernetes.group_states import BROKEN, INCO
 from orchestration.service.providers.kubernetes.names import group_name
 from tests.support.kubernetes.harness import NAMESPACE, KubernetesHarness, group_spec, kubernetes_harness
 from tests.support.kubernetes.objects import stamp
-from tests.support.kubernetes.server import refuse
+from tests.support.kubernetes.server import on_the_way, refuse
 from tests.support.provider_conformance import read
 from tests.support.provider_processes import ask, engine_command, gone, until, until_async
 
@@ -274,6 +274,27 @@ async def test_without_leader_worker_sets_the_offers_say_why(tmp_path: Path, why
         assert [item.name for item in await harness.provider.list_owned()] == ["one"]
         await harness.provider.delete("one")
         await gone(harness.provider, "one")
+
+
+async def test_what_the_cluster_serves_is_asked_for_again(
+    harness: KubernetesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sizes() -> list[int]:
+        return [item.gpu_count for item in await harness.provider.list_resources() if item.nodes > 1]
+
+    harness.kube.faults.append(on_the_way("GET", "apis", 404, "<html>not here</html>"))
+    with pytest.raises(ProviderUnavailableError, match="not here"):
+        await harness.provider.create(group_spec(harness, "wide"))
+    harness.kube.serves_groups = False
+    assert await sizes() == []
+    harness.kube.serves_groups = True
+    assert await sizes() == [], "not at every look"
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._ASKED_AGAIN_S", 0.0)
+    assert await sizes() == [4]
+    harness.kube.serves_groups = False
+    assert await sizes() == [4]
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._KEPT_S", 0.0)
+    assert await sizes() == []
 
 
 async def test_a_role_that_is_taken_away_hides_no_group_that_runs(harness: KubernetesHarness) -> None:
