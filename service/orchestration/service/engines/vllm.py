@@ -119,8 +119,8 @@ VLLM = Engine(
     readiness="openai_models",
     served_name_key="served_model_name",
     served_name_flags=("--served-model-name",),
-    notes="Models in S3 or GCS need the `runai` extra of vLLM. A replica that is started on each of several nodes needs\n"
-    "a version that knows `--nnodes` and `--headless`. Not tried over several nodes.",
+    notes="Models in S3 or GCS need the `runai` extra of vLLM. A replica that is started on each of several nodes\n"
+    "needs a version that knows `--nnodes` and `--headless`. Not tried over several nodes.",
     own_flags=(
         "--host",
         "--port",
