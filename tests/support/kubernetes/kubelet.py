@@ -9,6 +9,7 @@ import asyncio
 import base64
 import itertools
 import os
+import re
 import signal
 import time
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from tests.support.kubernetes.objects import Json, Objects, StatusError, stamp
 
 GPU = "nvidia.com/gpu"
 _POLL_S = 0.02
+_BACK_OFF_S = 0.1
 
 
 class Kubelet:
@@ -31,6 +33,8 @@ class Kubelet:
         """By uid of the Pod, while they run."""
         self.logs: dict[str, list[tuple[int, str]]] = {}
         """By uid of the Pod: Unix nanoseconds, and the line."""
+        self.previous: dict[str, list[tuple[int, str]]] = {}
+        """The same of the container's last life, where it was restarted in place."""
         self.paused = False
         """Nothing is scheduled, and nothing ended: as if the node were lost."""
 
@@ -64,8 +68,15 @@ class Kubelet:
         address = f"127.77.{os.getpid() % 250}.{next(self._addresses)}"
         status |= {"podIP": address, "hostIP": "127.0.0.1"}
         container = pod["spec"]["containers"][0]
-        words = [word.replace("$$", "$").replace("0.0.0.0", address) for word in container["command"]]
+        words = [_expanded(word, environment).replace("0.0.0.0", address) for word in container["command"]]
         environment = {key: value.replace("0.0.0.0", address) for key, value in environment.items()}
+        while await self._live(pod, words, environment) and await self._back_off(pod):
+            pass
+        await self._until_deleted(pod)
+        return None
+
+    async def _live(self, pod: Json, words: list[str], environment: dict[str, str]) -> bool:
+        """One life of the container; whether it ran."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *words,
@@ -77,13 +88,25 @@ class Kubelet:
         except OSError as error:
             text = f'exec: "{words[0]}": {error.strerror}'
             self._state(pod, "Failed", {"terminated": {"reason": "StartError", "exitCode": 128, "message": text}})
-            return await self._until_deleted(pod)
+            return False
         self.processes[pod["metadata"]["uid"]] = process
         started = stamp()
         self._state(pod, "Running", {"running": {"startedAt": started}})
         await self._run(pod, process, started)
-        await self._until_deleted(pod)
-        return None
+        return True
+
+    async def _back_off(self, pod: Json) -> bool:
+        """Whether the container is to live again, after a pause."""
+        uid = pod["metadata"]["uid"]
+        if pod["spec"]["restartPolicy"] != "Always" or "deletionTimestamp" in pod["metadata"]:
+            return False
+        self.previous[uid] = self.logs.pop(uid, [])
+        (status,) = pod["status"]["containerStatuses"]
+        status["lastState"] = status["state"]
+        status["restartCount"] = status.get("restartCount", 0) + 1
+        self._state(pod, "Running", {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}})
+        await asyncio.sleep(_BACK_OFF_S)
+        return self._exists(pod) and "deletionTimestamp" not in pod["metadata"]
 
     async def _schedule(self, pod: Json) -> bool:
         """Whether it got a node; tried until then, or until it is deleted."""
@@ -124,6 +147,9 @@ class Kubelet:
             try:
                 found: dict[str, str] = {"PATH": os.environ["PATH"]}
                 for variable in pod["spec"]["containers"][0]["env"]:
+                    if "value" in variable:
+                        found[variable["name"]] = _expanded(variable["value"], found)
+                        continue
                     meant = variable["valueFrom"]["secretKeyRef"]
                     secret = self._objects.get("secrets", pod["metadata"]["namespace"], meant["name"])
                     found[variable["name"]] = base64.b64decode(secret["data"][meant["key"]]).decode()
@@ -177,13 +203,21 @@ class Kubelet:
         return any(item is pod for item in self._objects.find("pods"))
 
     def _state(self, pod: Json, phase: str, state: dict[str, Any]) -> None:
-        pod["status"] |= {"phase": phase, "containerStatuses": [{"name": "engine", "state": state}]}
+        none: list[Json] = [{}]
+        (before,) = pod["status"].get("containerStatuses") or none
+        pod["status"] |= {"phase": phase, "containerStatuses": [{**before, "name": "engine", "state": state}]}
         self._objects.touch(pod)
 
     def _condition(self, pod: Json, condition: Json) -> None:
         others = [item for item in pod["status"].get("conditions", []) if item["type"] != condition["type"]]
         pod["status"]["conditions"] = [*others, condition]
         self._objects.touch(pod)
+
+
+def _expanded(text: str, environment: dict[str, str]) -> str:
+    """With $(NAME) replaced as the kubelet does it; a doubled sign stands for itself."""
+    parts = text.split("$$")
+    return "$".join(re.sub(r"\$\((\w+)\)", lambda match: environment.get(match[1], match[0]), part) for part in parts)
 
 
 def written(line: tuple[int, str]) -> str:

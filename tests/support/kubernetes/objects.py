@@ -14,7 +14,13 @@ Json = dict[str, Any]
 Key = tuple[str, str, str]
 """Resource, namespace (empty for nodes), name."""
 
-KINDS = {"pods": "Pod", "services": "Service", "secrets": "Secret", "nodes": "Node"}
+KINDS = {
+    "pods": "Pod",
+    "services": "Service",
+    "secrets": "Secret",
+    "nodes": "Node",
+    "leaderworkersets": "LeaderWorkerSet",
+}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _MERGED = ("labels", "annotations")
 
@@ -136,7 +142,10 @@ class Objects:
                 text = f"Precondition failed: {key} in precondition: {value}, in object meta: {item['metadata'][key]}"
                 raise StatusError(409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {text}')
         grace = options.get("gracePeriodSeconds", item["spec"].get("terminationGracePeriodSeconds", 30))
-        if resource != "pods" or not grace or not item["spec"].get("nodeName"):
+        if options.get("propagationPolicy") == "Foreground":  # its controller ends it once all that it owns is gone
+            item["metadata"].setdefault("deletionTimestamp", stamp())
+            self.touch(item)
+        elif resource != "pods" or not grace or not item["spec"].get("nodeName"):
             self.remove(resource, namespace, name)
         elif "deletionTimestamp" not in item["metadata"]:
             item["metadata"] |= {"deletionTimestamp": stamp(grace), "deletionGracePeriodSeconds": grace}

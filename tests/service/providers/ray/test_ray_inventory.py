@@ -77,6 +77,8 @@ async def test_a_pool_has_the_nodes_of_the_clusters_that_it_means(tmp_path: Path
             assert await told(harness, provider_credential_name="west", provider_pool_id="default") == {}
             assert set((await told(harness, provider_pool_id="b" * 12))["default"]) == {B}
             assert set((await told(harness, provider_pool_id=f"west/{'d' * 12}"))["west"]) == {"d" * 56}
+            spread = await told(harness, provider_pool_id="A100x4n2@eu")
+            assert {name: set(nodes) for name, nodes in spread.items()} == {"default": {A, B}}
             for scope in ({"provider_pool_id": "elsewhere"}, {"provider_credential_name": "nobody"}):
                 with pytest.raises(InstanceRejectedError, match="default, west"):
                     await told(harness, **scope)

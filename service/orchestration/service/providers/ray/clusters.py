@@ -12,6 +12,7 @@ from orchestration.service.providers.ray.answers import OWNER, Job
 from orchestration.service.providers.ray.cluster import Cluster
 from orchestration.service.providers.ray.rooms import Room
 from orchestration.service.providers.ray.settings import DEFAULT_CLUSTER
+from orchestration.service.providers.ray.spreading import span_of
 
 log = structlog.get_logger(__name__)
 
@@ -64,9 +65,11 @@ class Clusters:
             return [(cluster, "") for cluster in found]
         if (named := self.by_name(pool)) is not None:
             return [(named, "")] if named in found else []
-        if not _NODE.fullmatch(pool.rpartition("/")[2]):
+        of_cluster, _, name = pool.rpartition("/")
+        several = span_of(pool) is not None
+        if not several and not _NODE.fullmatch(name):
             raise self._unknown("UNKNOWN_PROVIDER_POOL", f"provider_pool_id {pool!r} is no node, and none")
-        return [(cluster, pool) for cluster in found if cluster.settings.name == pool.rpartition("/")[0]]
+        return [(cluster, "" if several else pool) for cluster in found if cluster.settings.name == of_cluster]
 
     def _unknown(self, reason: str, what: str) -> InstanceRejectedError:
         known = ", ".join(item.settings.title for item in self.all)

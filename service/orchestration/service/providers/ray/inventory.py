@@ -11,7 +11,7 @@ from orchestration.service.providers.inventory import ClusterNode, ClusterNodes,
 from orchestration.service.providers.ray.answers import Node
 from orchestration.service.providers.ray.cluster import Cluster
 from orchestration.service.providers.ray.clusters import Clusters
-from orchestration.service.providers.ray.rooms import REGION_LABEL, gpu_type, resource_id
+from orchestration.service.providers.ray.rooms import gpu_type, region, resource_id
 from orchestration.service.providers.ray.settings import RaySettings
 from orchestration.service.providers.recent import Recent
 
@@ -64,7 +64,7 @@ def to_node(node: Node, used: Mapping[str, float], settings: RaySettings) -> Clu
         message=message,
         joins=state is ClusterNodeState.READY,
         hostname=node.node_name or node.node_ip,
-        region=node.labels.get(REGION_LABEL, settings.region),
+        region=region(node, settings),
         gpu_type=gpu_type(node) if gpus else "",
         gpu_total=gpus,
         gpu_used=round(used.get("GPU", 0.0)),
