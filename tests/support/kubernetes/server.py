@@ -7,13 +7,11 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
-from tests.support.kubernetes.kubelet import GPU, Kubelet, written
+from tests.support.kubernetes.kubelet import GPU, Kubelet, log_answer
 from tests.support.kubernetes.objects import KINDS, Json, Objects, StatusError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -198,27 +196,7 @@ class FakeKube:
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         key = self._allow(request, "get", "log")
-        pod = self.objects.get(*key)
-        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
-        if uid not in self.kubelet.logs:
-            raise StatusError(400, "BadRequest", f'container "engine" in pod "{name}" is waiting to start')
-        since = request.query.get("sinceTime")
-        first = int(datetime.fromisoformat(since).timestamp()) * 1_000_000_000 if since else 0
-        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await answer.prepare(request)
-        given = 0
-        with suppress(ConnectionResetError):  # the reader has left
-            while True:
-                alive = self.kubelet.alive(pod)
-                lines = self.kubelet.logs[uid]
-                for line in lines[given:]:
-                    if line[0] >= first:
-                        await answer.write(written(line).encode())
-                given = len(lines)
-                if request.query.get("follow") != "true" or not alive:
-                    return answer
-                await asyncio.sleep(_POLL_S)
-        return answer
+        return await log_answer(self.kubelet, self.objects.get(*key), request)
 
 
 def refuse(method: str, resource: str, code: int, reason: str, message: str, **headers: str) -> Fault:

@@ -45,6 +45,11 @@ class RefusedError(Exception):
         """Whether the API server itself says that something is not there."""
         return self.status == 404 and self.reason == "NotFound"
 
+    @property
+    def is_managed_elsewhere(self) -> bool:
+        """Whether a server-side apply was refused for fields that others set, and not because they were quicker."""
+        return self.status == 409 and self.message.startswith("Apply failed with ")
+
     def misses(self, resource: str, name: str) -> bool:
         """Whether it is this object that is not there, as far as the Status tells."""
         kind, called = self.about
