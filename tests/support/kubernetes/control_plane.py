@@ -116,7 +116,7 @@ class ControlPlane:
         file.write_text(
             "apiVersion: v1\nkind: Config\ncurrent-context: here\n"
             f"contexts:\n- {{name: here, context: {{cluster: c, user: u, namespace: {namespace}}}}}\n"
-            f"clusters:\n- {{name: c, cluster: {{server: '{self.url}', certificate-authority: {self.authority.file}}}}}\n"
+            f"clusters:\n- name: c\n  cluster: {{server: '{self.url}', certificate-authority: {self.authority.file}}}\n"
             f"users:\n- {{name: u, user: {{token: {token}}}}}\n"
         )
         return file
@@ -155,8 +155,8 @@ class ControlPlane:
             if self._running[name].poll() is not None:
                 break
             with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-                with urllib.request.urlopen(request, timeout=5, context=tls):
-                    return
+                urllib.request.urlopen(request, timeout=5, context=tls).close()
+                return
             time.sleep(0.1)
         raise AssertionError(f"{name} does not serve: {(self._folder / f'{name}.log').read_text()[-3000:]}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 import urllib.request
@@ -76,6 +75,14 @@ class RealCluster:
         await self.admin.close()
         assert self.objects.refused == []
 
+    async def as_account(self, method: str, path: str, body: Json) -> Json:
+        """A call with the token of the service account."""
+        account = Admin(self.plane.url, self.token, self.plane.tls)
+        try:
+            return await account.call(method, path, body)
+        finally:
+            await account.close()
+
     async def apply(self, body: Json) -> None:
         """An object of docs/kubernetes; what is for namespace ``llm`` there, in this one."""
         await self.admin.apply(*self._here(body))
@@ -124,7 +131,9 @@ class RealCluster:
 
     async def left(self) -> list[str]:
         """Names of all Pods, Services and Secrets that somebody owns."""
-        found = [item for kind in ("pods", "services", "secrets") for item in await self.admin.find(kind, self.namespace)]
+        found = [
+            item for kind in ("pods", "services", "secrets") for item in await self.admin.find(kind, self.namespace)
+        ]
         return [item["metadata"]["name"] for item in found if item["metadata"]["name"].startswith("og-")]
 
     def pods(self) -> list[Json]:

@@ -43,7 +43,9 @@ async def refusing_webhook(cluster: RealCluster, code: int, *, away: bool = Fals
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
     }
-    await cluster.admin.patch("namespaces", "", cluster.namespace, {"metadata": {"labels": {"test": cluster.namespace}}})
+    await cluster.admin.patch(
+        "namespaces", "", cluster.namespace, {"metadata": {"labels": {"test": cluster.namespace}}}
+    )
     await cluster.admin.create("validatingwebhookconfigurations", "", {"metadata": {"name": name}, "webhooks": [hook]})
     try:
         yield

@@ -166,4 +166,3 @@ def _not_made(refused: RefusedError, place: Place) -> ProviderError:
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
         case _:
             return as_provider_error(refused, f"create a replica in {place}")
-

@@ -77,8 +77,9 @@ def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
     """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
     hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
     reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
+    said = refused.message.rstrip(": ")  # what an apply would make is forbidden without a word of why
     return ProviderUnavailableError(
-        f"kubernetes cannot {what}: {refused.message}{hint}",
+        f"kubernetes cannot {what}: {said}{hint}",
         reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
         retry_after_s=refused.retry_after_s,
     )

@@ -107,9 +107,7 @@ async def test_a_real_servers_watch_tells_of_a_pod(provider: Provider) -> None:
         await asyncio.sleep(1)
 
 
-async def test_what_has_no_room_is_taken_back_where_a_scheduler_runs(
-    tmp_path: Path, access: dict[str, str]
-) -> None:
+async def test_what_has_no_room_is_taken_back_where_a_scheduler_runs(tmp_path: Path, access: dict[str, str]) -> None:
     provider = await _provider(tmp_path, access)
     with suppress(CapacityError):
         made = await provider.create(spec("big"))
