@@ -118,6 +118,8 @@ class Kubelet:
         nodes = list(self._objects.find("nodes"))
         for node in nodes:
             name, labels = node["metadata"]["name"], node["metadata"].get("labels", {})
+            if node["spec"].get("unschedulable") or not _is_ready(node):
+                continue
             if any(labels.get(key) != value for key, value in pod["spec"].get("nodeSelector", {}).items()):
                 continue
             if wanted <= float(node["status"]["allocatable"].get(GPU, 0)) - self._held(name):
@@ -205,6 +207,11 @@ def written(line: tuple[int, str]) -> str:
     moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f"{nanoseconds % 1_000_000_000:09d}".rstrip("0")
     return f"{moment}{'.' if fraction else ''}{fraction}Z {text}\n"
+
+
+def _is_ready(node: Json) -> bool:
+    conditions = node["status"]["conditions"]
+    return any((one.get("type"), one.get("status")) == ("Ready", "True") for one in conditions)
 
 
 async def log_answer(kubelet: Kubelet, pod: Json, request: web.Request) -> web.StreamResponse:
