@@ -51,13 +51,13 @@ class Admin:
         await self._session.close()
 
     async def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Json:
-        """The answer's JSON. Raises `RefusalError`."""
+        """The answer's JSON, empty where there is none. Raises `RefusalError`."""
         data = None if body is None else to_json(body)
         async with self._session.request(method, path, data=data, headers={"Content-Type": kind}) as answer:
             text = await answer.text()
             if answer.status >= 400:
                 raise RefusalError(answer.status, text)
-            found: Json = json.loads(text)
+            found: Json = json.loads(text) if text else {}
             return found
 
     async def create(self, resource: str, namespace: str, body: Json) -> Json:

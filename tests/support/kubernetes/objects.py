@@ -54,8 +54,10 @@ def _invalid(resource: str, body: Json) -> str:
     for key, value in body["metadata"].get("labels", {}).items():
         if not _LABEL.fullmatch(value):
             return f"metadata.labels: Invalid value: {value!r} of {key}"
-    for container in body.get("spec", {}).get("containers", []) if resource == "pods" else []:
-        for index, variable in enumerate(container.get("env", [])):
+    containers: list[Json] = body["spec"]["containers"] if resource == "pods" else []
+    for container in containers:
+        variables: list[Json] = container.get("env", [])
+        for index, variable in enumerate(variables):
             if not _VARIABLE.fullmatch(variable["name"]):
                 return f"spec.containers[0].env[{index}].name: Invalid value: {variable['name']!r}"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -9,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kubernetes.control_plane import ControlPlane, lacking
+from tests.support.kubernetes.control_plane import BINARIES, ControlPlane, lacking
 from tests.support.kubernetes.real_cluster import RealCluster, RealHarness, real_cluster, real_harness
+
+_ASKED_FOR = any(os.environ.get(name) for name in (BINARIES, "TEST_KUBECONFIG"))
+_SAYS_SO = "test_real_control_plane.py"
+"""Where nobody asked for any of this, it is skipped once for all."""
+collect_ignore = [
+    file.name for file in Path(__file__).parent.glob("test_*.py") if file.name != _SAYS_SO and not _ASKED_FOR
+]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.service.providers.base import InstanceState, ProviderUnavailableError
-from orchestration.service.providers.kubernetes.kubeconfig import KubeConfig
-from tests.support.kubernetes.admin import path_of
+from orchestration.service.providers.kubernetes.api import KubeApi, path
+from orchestration.service.providers.kubernetes.kubeconfig import in_cluster
+from orchestration.service.providers.kubernetes.refusals import RefusedError
 from tests.support.kubernetes.manifests import load
 from tests.support.kubernetes.objects import Json
 from tests.support.kubernetes.real_cluster import RealCluster, RealHarness, real_harness
@@ -126,11 +127,36 @@ async def test_another_namespace_is_not_reached(real: RealCluster, tmp_path: Pat
 
 
 async def test_a_token_that_is_no_more_is_told(real: RealCluster, harness: RealHarness) -> None:
-    assert KubeConfig(real.config).current_context == "here"
     real.config.write_text(real.config.read_text().replace(real.token, "of-yesterday"))
     await harness.restart()
     with pytest.raises(ProviderUnavailableError, match="Unauthorized") as caught:
         await harness.provider.describe("one")
     assert caught.value.reason == "UNAUTHORIZED"
     assert "of-yesterday" not in caught.value.message
-    await real.admin.call("GET", path_of("pods", real.namespace))
+
+
+async def test_a_pod_gets_in_by_what_is_mounted_in_it(real: RealCluster, tmp_path: Path) -> None:
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(real.plane.authority.file.read_bytes())
+    (folder / "namespace").write_text(real.namespace)
+    (folder / "token").write_text("of yesterday")
+    host, _, port = real.plane.url.removeprefix("https://").partition(":")
+    found = in_cluster(folder, {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port})
+    api = KubeApi(found)
+    await api.start()
+    with pytest.raises(RefusedError, match="Unauthorized"):
+        await api.find_all(path("pods", found.namespace))
+    (folder / "token").write_text(real.token)  # the kubelet has renewed it
+    assert await api.find_all(path("pods", found.namespace)) == []
+    await api.close()
+
+
+async def test_a_client_certificate_tells_who_it_is(real: RealCluster, tmp_path: Path) -> None:
+    certificate, key = real.plane.authority.issue("gateway-by-certificate")
+    text = real.config.read_text().replace(
+        f"token: {real.token}", f"client-certificate: {certificate}, client-key: {key}"
+    )
+    real.config.write_text(text)
+    async with real_harness(real, tmp_path) as harness:
+        await _is_forbidden(harness.provider.list_owned, 'User "gateway-by-certificate" cannot list resource "pods"')

@@ -66,6 +66,16 @@ async def test_replicas_go_where_there_is_room(real: RealCluster, harness: RealH
         await harness.provider.create(harness.spec("four", gpu_count=1, gpu_types=("h100",)))
 
 
+async def test_an_engine_is_reached_by_the_port_of_its_node(real: RealCluster, tmp_path: Path) -> None:
+    async with real_harness(real, tmp_path, {"endpoint": "node_port"}) as harness:
+        await harness.provider.create(harness.serving("one"))
+        await _runs(harness, "one")
+        found = await harness.provider.describe("one")
+        (service,) = await real.admin.find("services", real.namespace)
+        assert found is not None
+        assert found.endpoint == f"http://127.0.0.1:{service['spec']['ports'][0]['nodePort']}"
+
+
 async def test_a_cordoned_node_takes_nothing(real: RealCluster, harness: RealHarness) -> None:
     await real.admin.patch("nodes", "", f"{real.namespace}-gpu-1", {"spec": {"unschedulable": True}})
 
@@ -75,6 +85,16 @@ async def test_a_cordoned_node_takes_nothing(real: RealCluster, harness: RealHar
     await until_async(told, WITHIN_S)
     with pytest.raises(CapacityError, match="unschedulable"):
         await harness.provider.create(harness.spec("one", gpu_count=1))
+
+
+async def test_a_node_that_sends_its_pods_away_ends_them(real: RealCluster, harness: RealHarness) -> None:
+    await harness.provider.create(harness.spec("one", gpu_count=1))
+    await _runs(harness, "one")
+    taints = [{"key": "example.com/out", "effect": "NoExecute"}]
+    await real.admin.patch("nodes", "", f"{real.namespace}-gpu-1", {"spec": {"taints": taints}})
+    await gone(harness.provider, "one")
+    await _is_empty(real)
+    assert not [item for item in await harness.provider.list_resources() if item.gpu_type]
 
 
 @pytest.mark.parametrize("lost", ["not ready", "gone"])

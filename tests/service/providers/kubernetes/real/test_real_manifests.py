@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from orchestration.service.providers.kubernetes.provider import CAPABILITIES
 from orchestration.service.providers.kubernetes.settings import parse
 from tests.support.kubernetes.admin import APPLY, path_of
 from tests.support.kubernetes.manifests import load
+from tests.support.kubernetes.objects import Json
 from tests.support.kubernetes.real_cluster import RealCluster
 from tests.support.provider_processes import make_spec
 
@@ -97,14 +98,19 @@ async def _takes(real: RealCluster, spec: InstanceSpec, **values: str) -> None:
 
 def _lacks(asked: Any, given: Any, where: str = "") -> list[str]:
     """Where the one is not in the other; what was added to it does not count."""
-    if isinstance(asked, dict) and isinstance(given, dict):
-        return [text for key, value in asked.items() for text in _lacks(value, given.get(key), f"{where}.{key}")]
-    if isinstance(asked, list) and isinstance(given, list) and len(given) >= len(asked):
-        pairs = zip(asked, given, strict=False)
-        return [text for index, (one, other) in enumerate(pairs) for text in _lacks(one, other, f"{where}[{index}]")]
-    if asked in ({}, [], "") and given is None:
+    wanted, has = _parts(asked), _parts(given)
+    if wanted and has:
+        return [text for key, value in wanted.items() for text in _lacks(value, has.get(key), f"{where}.{key}")]
+    if asked in ({}, []) or (asked == "" and given is None):
         return []
     return [] if asked == given else [f"{where}: {asked!r} became {given!r}"]
+
+
+def _parts(item: Any) -> Json:
+    """By key, or by index, what is in it."""
+    if isinstance(item, list):
+        return {str(index): value for index, value in enumerate(cast("list[Any]", item))}
+    return cast("Json", item) if isinstance(item, dict) else {}
 
 
 @pytest.mark.parametrize("settings", sorted(_SETTINGS))

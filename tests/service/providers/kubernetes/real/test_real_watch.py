@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from orchestration.service.providers.kubernetes import watching
-from orchestration.service.providers.kubernetes.api import KubeApi
+from orchestration.service.providers.kubernetes import api, watching
 from orchestration.service.providers.kubernetes.kubeconfig import KubeConfig
 from orchestration.service.providers.kubernetes.names import object_name
 from orchestration.service.providers.kubernetes.watching import PodWatch
@@ -20,12 +19,20 @@ pytestmark = pytest.mark.slow
 WITHIN_S = 60.0
 
 
+class LookedInto(PodWatch):
+    """Tells from where it would go on."""
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+
 @asynccontextmanager
-async def _watch(real: RealCluster, owner: str) -> AsyncGenerator[PodWatch]:
+async def _watch(real: RealCluster, owner: str) -> AsyncGenerator[LookedInto]:
     """What is known by the watch alone."""
-    api = KubeApi(KubeConfig(real.config).cluster("here"))
-    await api.start()
-    made = PodWatch(api, real.namespace, owner)
+    client = api.KubeApi(KubeConfig(real.config).cluster("here"))
+    await client.start()
+    made = LookedInto(client, real.namespace, owner)
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -33,7 +40,7 @@ async def _watch(real: RealCluster, owner: str) -> AsyncGenerator[PodWatch]:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-        await api.close()
+        await client.close()
 
 
 def _phase(watch: PodWatch, name: str) -> str:
@@ -56,7 +63,7 @@ async def test_a_watch_that_is_too_far_behind_begins_with_a_new_list(real: RealC
         for name in ("lasting", "brief"):
             await harness.provider.create(harness.serving(name))
         await until(lambda: _phase(watch, lasting) == _phase(watch, brief) == "Running", WITHIN_S)
-        version = watch._version
+        version = watch.version
         real.plane.stop_server()
         await until(lambda: watch.get(lasting) is None, WITHIN_S)
         real.plane.start_server()
@@ -68,14 +75,25 @@ async def test_a_watch_that_is_too_far_behind_begins_with_a_new_list(real: RealC
         assert [(event["type"], event["object"]["code"]) for event in events] == [("ERROR", 410)]
 
 
+async def test_a_long_list_is_read_page_by_page(
+    real: RealCluster, harness: RealHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_PAGE", 2)
+    names = [f"one-{number}" for number in range(5)]
+    for name in names:
+        await harness.provider.create(harness.serving(name))
+    assert [found.name for found in await harness.provider.list_owned()] == names
+    async with _watch(real, harness.owner) as watch:
+        await until(lambda: all(watch.get(object_name(harness.owner, name)) for name in names), WITHIN_S)
+
+
 async def test_bookmarks_keep_a_quiet_watch_up_to_date(
     real: RealCluster, harness: RealHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "_SERVED_S", 4)  # a server sends one just before the end
     async with _watch(real, harness.owner) as watch:
-        await until(lambda: watch._version, WITHIN_S)
-        before = int(watch._version)
+        await until(lambda: watch.version, WITHIN_S)
+        before = int(watch.version)
         spec = {"containers": [{"name": "a", "image": "b"}], "nodeSelector": {"no": "node"}}
         await real.admin.create("pods", real.namespace, {"metadata": {"name": "of-somebody-else"}, "spec": spec})
-        await until(lambda: int(watch._version) > before, WITHIN_S)
-        assert not list(watch._pods)
+        await until(lambda: int(watch.version) > before, WITHIN_S)
