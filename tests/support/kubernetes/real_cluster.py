@@ -83,6 +83,22 @@ class RealCluster:
         finally:
             await account.close()
 
+    @asynccontextmanager
+    async def role_everywhere(self) -> AsyncGenerator[None]:
+        """Let the account do in every namespace what it may do in this one."""
+        (role,) = [item for item in load("rbac.yaml") if item["kind"] == "Role"]
+        name = f"everywhere-{self.namespace}"
+        subject = {"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": _HOME}
+        bound = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+        await self.admin.create("clusterroles", "", {"metadata": {"name": name}, "rules": role["rules"]})
+        binding: Json = {"metadata": {"name": name}, "roleRef": bound, "subjects": [subject]}
+        await self.admin.create("clusterrolebindings", "", binding)
+        try:
+            yield
+        finally:
+            await self.admin.delete("clusterrolebindings", "", name)
+            await self.admin.delete("clusterroles", "", name)
+
     async def apply(self, body: Json) -> None:
         """An object of docs/kubernetes; what is for namespace ``llm`` there, in this one."""
         await self.admin.apply(*self._here(body))

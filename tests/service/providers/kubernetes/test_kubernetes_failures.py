@@ -27,6 +27,7 @@ _LIMITED = "maximum memory usage per Container is 1Mi, but limit is 2Mi"
 _DENIED = 'admission webhook "pods.example.com" denied the request: not in this house'
 _QUOTA_NAMED = 'pods is forbidden: User "us" cannot create resource "pods" in API group "" in the namespace "quota: a"'
 _COUNTED = 'Operation cannot be fulfilled on resourcequotas "few": please apply your changes and try again'
+_ENDS = f"{_NO}unable to create new content in namespace llm because it is being terminated"
 _MANAGED = 'Apply failed with 1 conflict: conflict with "kubectl" using v1: .data.PORT'
 
 
@@ -104,7 +105,14 @@ async def test_a_cluster_that_is_away_is_never_taken_for_an_instance_that_is_gon
         (refuse("POST", "pods", 403, "Forbidden", f"{_NO}violates PodSecurity "), InstanceRejectedError, "REJ", "Sec"),
         (refuse("POST", "pods", 403, "Forbidden", f"{_NO}[{_LIMITED}, b]"), InstanceRejectedError, "REJ", "maximum"),
         (refuse("POST", "pods", 403, "", _DENIED), InstanceRejectedError, "REJECTED_BY_CLUSTER", "not in this house"),
-        (refuse("POST", "pods", 403, "Forbidden", "no"), ProviderUnavailableError, "FORBIDDEN", "see the role"),
+        (
+            refuse("POST", "pods", 403, "Forbidden", f"{_NO}pod rejected: Runt"),
+            InstanceRejectedError,
+            "REJ",
+            "rejected",
+        ),
+        (refuse("POST", "pods", 403, "Forbidden", _ENDS), InstanceRejectedError, "NAMESPACE_NOT_FOUND", "terminated"),
+        (refuse("POST", "pods", 403, "Forbidden", f"{_NO}not yet"), ProviderUnavailableError, "FORBIDDEN", "not yet"),
         (refuse("POST", "pods", 403, "Forbidden", _QUOTA_NAMED), ProviderUnavailableError, "FORBIDDEN", "see the role"),
         (refuse("POST", "pods", 409, "Conflict", _COUNTED), ProviderUnavailableError, "PROVIDER_", "try again"),
         (refuse("POST", "pods", 422, "Invalid", "bad cpu"), InstanceRejectedError, "REJECTED_BY_CLUSTER", "bad cpu"),
@@ -128,6 +136,7 @@ async def test_a_refusal_tells_what_kind_it_is(
     assert type(caught.value) is kind
     assert caught.value.reason.startswith(reason)
     assert words in caught.value.message
+    assert ("see the role" in caught.value.message) is (words in {"see the role", "en; "})
     assert TOKEN not in caught.value.message
 
 

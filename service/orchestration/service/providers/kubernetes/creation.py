@@ -30,7 +30,8 @@ _NO_ROOM = re.compile(r'\w+ "[^"]*" is forbidden: (exceeded quota|status unknown
 """What the API server says of a quota that is used up, or not counted yet."""
 _NOT_ALLOWED = re.compile(
     r'admission webhook "[^"]*" denied the request'
-    r'|\w+ "[^"]*" is forbidden: \[?(failed quota: |violates PodSecurity |(maximum|minimum|\w+ max limit) .* per )'
+    r'|\w+ "[^"]*" is forbidden: \[?'
+    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|\w+ max limit) .* per )"
 )
 """What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it."""
 _FIRST_LOOK_S = 0.05
@@ -158,6 +159,8 @@ def _not_made(refused: RefusedError, place: Place) -> ProviderError:
             return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
         case 403 if _NOT_ALLOWED.match(refused.message):
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
+        case 403 if refused.message.endswith("because it is being terminated"):
+            return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 404 if refused.is_missing and refused.about == ("namespaces", place.namespace):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 409 if refused.is_managed_elsewhere:

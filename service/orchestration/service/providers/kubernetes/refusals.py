@@ -75,9 +75,11 @@ def refusal(error: HttpStatusError) -> Exception:
 
 def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
     """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
-    hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
-    reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
     said = refused.message.rstrip(": ")  # what an apply would make is forbidden without a word of why
+    # Admission forbids, too, and whatever it says of the object no role would change.
+    by_role = " cannot " in said or said != refused.message or not refused.reason
+    hint = "; see the role in docs/kubernetes" if refused.status == 401 or (refused.status == 403 and by_role) else ""
+    reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
     return ProviderUnavailableError(
         f"kubernetes cannot {what}: {said}{hint}",
         reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),

@@ -180,6 +180,37 @@ async def test_what_a_namespace_does_not_take_is_rejected(real: RealCluster, har
     assert (type(limited[-1]), limited[-1].reason) == (InstanceRejectedError, "REJECTED_BY_CLUSTER")
 
 
+async def test_a_runtime_class_that_is_not_there_is_told(real: RealCluster, tmp_path: Path) -> None:
+    async with real_harness(real, tmp_path, {"runtime_class": "nowhere"}) as harness:
+        error = await _refused(harness, InstanceRejectedError)
+        assert 'RuntimeClass "nowhere" not found' in error.message
+
+
+async def test_a_claim_that_is_not_there_is_told(real: RealCluster, tmp_path: Path) -> None:
+    async with real_harness(real, tmp_path, {"weights_claim": "nowhere"}) as harness:
+        error = await _refused(harness, CapacityError)
+        assert 'persistentvolumeclaim "nowhere" not found' in error.message
+
+
+async def test_a_namespace_that_ends_takes_nothing(real: RealCluster, harness: RealHarness) -> None:
+    keeper = {"metadata": {"name": "keeper", "finalizers": ["example.com/keep"]}}
+    await real.admin.create("configmaps", real.namespace, keeper)
+    async with real.role_everywhere():  # that of the namespace ends with it
+        await real.admin.delete("namespaces", "", real.namespace)
+        refused: list[ProviderError] = []
+
+        async def told() -> bool:
+            try:
+                await harness.provider.create(harness.spec("one"))
+            except ProviderError as error:
+                refused.append(error)
+            return "is being terminated" in str(refused[-1:])
+
+        await until_async(told, WITHIN_S)
+        assert (type(refused[-1]), refused[-1].reason) == (InstanceRejectedError, "NAMESPACE_NOT_FOUND")
+    await real.admin.patch("configmaps", real.namespace, "keeper", {"metadata": {"finalizers": None}})
+
+
 @pytest.mark.parametrize("code", [0, 400, 403, 422])
 async def test_what_a_webhook_denies_is_rejected(real: RealCluster, harness: RealHarness, code: int) -> None:
     async with refusing_webhook(real, code):
