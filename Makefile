@@ -27,7 +27,8 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test node-packages control-plane coverage lint format types proto proto-check bench chaos fuzz lock clean
+.PHONY: help install quickstart serve test node-packages control-plane coverage lint format types proto proto-check \
+	bench chaos fuzz lock clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncGenerator
-from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 
@@ -64,12 +62,10 @@ class Admin:
         """A new object."""
         return await self.call("POST", path_of(resource, namespace), body)
 
-    async def apply(self, resource: str, namespace: str, body: Json, **params: str) -> Json:
+    async def apply(self, resource: str, namespace: str, body: Json) -> Json:
         """As kubectl does with a manifest."""
-        query = urlencode({"fieldManager": "kubectl", **params})
-        return await self.call(
-            "PATCH", f"{path_of(resource, namespace, body['metadata']['name'])}?{query}", body, APPLY
-        )
+        path = path_of(resource, namespace, body["metadata"]["name"])
+        return await self.call("PATCH", f"{path}?fieldManager=kubectl", body, APPLY)
 
     async def status(self, resource: str, namespace: str, name: str, status: Json) -> Json:
         """Say how the object is; lists take the place of what was there."""
@@ -106,5 +102,5 @@ class Admin:
 def path_of(resource: str, namespace: str = "", name: str = "", sub: str = "") -> str:
     """Path of a resource, or of an object."""
     root = f"/apis/{_GROUPS[resource]}" if resource in _GROUPS else "/api/v1"
-    parts: list[Any] = [root, *(["namespaces", namespace] if namespace else []), resource, name, sub]
+    parts = [root, *(["namespaces", namespace] if namespace else []), resource, name, sub]
     return "/".join(part for part in parts if part)

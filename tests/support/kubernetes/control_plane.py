@@ -23,6 +23,7 @@ BINARIES = "TEST_KUBE_BINARIES"
 """Names a folder with kube-apiserver, kube-controller-manager and kube-scheduler; etcd may be there or in PATH."""
 _NAMES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _BY_VERSION = {"--port", "--unsafe-no-fsync"}
+"""Options that some versions do not have, and that others need to be given."""
 _READY_S = 120.0
 _NEVER = "24h"
 """For what goes by heartbeats of nodes: the nodes here have none, and are not ready when a test says so."""
@@ -46,7 +47,7 @@ class ControlPlane:
         self._binaries = Path(os.environ[BINARIES])
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._port, self.etcd_port, self._peer_port = _free_ports(3)
+        self._port, self._etcd_port, self._peer_port = _free_ports(3)
         self.url = f"https://127.0.0.1:{self._port}"
         self.token = uuid.uuid4().hex
         """Of one who may do everything."""
@@ -85,7 +86,7 @@ class ControlPlane:
         tokens.write_text(f"{self.token},admin,admin,system:masters\n")
         self._start(
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",
             "--endpoint-reconciler-type=none",
@@ -123,7 +124,7 @@ class ControlPlane:
         return file
 
     def _start_etcd(self) -> None:
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_port, self._peer_port))
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self._etcd_port, self._peer_port))
         self._start(
             "etcd",
             f"--data-dir={self._folder / 'etcd'}",

@@ -11,6 +11,7 @@ from orchestration.service.engines.base import EngineRequest
 from orchestration.service.engines.table import plan
 from orchestration.service.providers.base import InstanceSpec
 from orchestration.service.providers.kubernetes import manifests
+from orchestration.service.providers.kubernetes.names import is_json
 from orchestration.service.providers.kubernetes.provider import CAPABILITIES
 from orchestration.service.providers.kubernetes.settings import parse
 from tests.support.kubernetes.admin import APPLY, path_of
@@ -106,11 +107,11 @@ def _lacks(asked: Any, given: Any, where: str = "") -> list[str]:
     return [] if asked == given else [f"{where}: {asked!r} became {given!r}"]
 
 
-def _parts(item: Any) -> Json:
+def _parts(item: object) -> Json:
     """By key, or by index, what is in it."""
     if isinstance(item, list):
-        return {str(index): value for index, value in enumerate(cast("list[Any]", item))}
-    return cast("Json", item) if isinstance(item, dict) else {}
+        return {str(index): value for index, value in enumerate(cast("list[object]", item))}
+    return item if is_json(item) else {}
 
 
 @pytest.mark.parametrize("settings", sorted(_SETTINGS))
