@@ -141,6 +141,7 @@ async def test_a_rented_machine_that_no_offer_has_can_never_be_had(rented: Calle
     request = wanted(pool_id, gpu_per_replica=16)
     error = await rented.refused("FAILED_PRECONDITION", "GPU_COUNT_EXCEEDED", "DeployModel", **request)
     assert "gpu_per_replica 16 is more than the 8 GPUs of offer 'big'" in error.message
+    assert "provider market runs a replica on one machine" in error.message
 
 
 async def test_replicas_run_on_nodes_that_agents_registered(rented: Caller) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import grpc
 import pytest
 
 from orchestration.gateway import Call, UpstreamError
 from tests.support.transcoding_client import Transport, running
+from tests.support.transcoding_service import Handlers, message
 
 ASKED: list[str] = []
 
@@ -44,6 +46,23 @@ async def test_who_is_not_let_in_learns_nothing(
             assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert len(ASKED) == 1
     assert ASKED[0].startswith("/gatewaytest.")
+
+
+async def test_a_handler_in_this_process_is_told_who_was_let_in() -> None:
+    told: list[object] = []
+
+    async def inspect(_: Any, context: Any) -> Any:
+        told.append(context.admitted)
+        return message("Thing")()
+
+    handlers: Any = Handlers()
+    handlers.on_get = inspect
+    async with running(
+        "in_process", handlers=handlers, admit=lambda _, call: dict(call.metadata)["x-request-id"]
+    ) as served:
+        for number in range(3):
+            assert (await served.get("/v1/things/x", X_Request_Id=f"id-{number}")).status == 200
+    assert told == ["id-0", "id-1", "id-2"]
 
 
 async def test_who_is_let_in_is_asked_once(transport: Transport) -> None:

@@ -52,6 +52,21 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             assert (await connection.answer()).json["name"] == f"n{number}"
 
 
+@pytest.mark.parametrize("sizes", [[10] * 80, [100_000, 10, 200_000, 3_000, 10] * 4], ids=["small", "mixed"])
+async def test_pipelined_bodies_are_answered_in_order(sizes: list[int]) -> None:
+    """Some of them are more than the server reads before it looks at any: it stops reading, and goes on."""
+
+    def post(number: int, size: int) -> str:
+        body = json.dumps({"name": f"n{number}-" + "x" * size})
+        return f"POST /v1/things HTTP/1.1\r\n{HOST}Content-Length: {len(body)}\r\n\r\n{body}"
+
+    async with running("in_process") as served, connected(served.base) as connection:
+        sending = asyncio.create_task(connection.send("".join(map(post, range(len(sizes)), sizes))))
+        for number, size in enumerate(sizes):
+            assert (await connection.answer()).json["name"] == f"n{number}-" + "x" * size
+        await sending
+
+
 async def test_an_error_between_pipelined_requests() -> None:
     body = '{"nope":1}'
     bad = f"POST /v1/things HTTP/1.1\r\n{HOST}Content-Length: {len(body)}\r\n\r\n{body}"

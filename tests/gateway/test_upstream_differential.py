@@ -9,6 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.support import (  # They fill CASES.
+    handler_cases_streams,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    handler_cases_unary,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+)
 from tests.support.gateway import eventually
 from tests.support.handler_cases import CASES, Case
 from tests.support.transcoding_client import Running, Transport, running

@@ -223,3 +223,12 @@ async def test_a_later_heartbeat_here_is_not_undone_by_an_earlier_one_on_disk(st
     clock.now += 5
     await store.follower.read_liveness()
     assert (known(store, one.id).sequence, known(store, one.id).health_score) == (2, 2.0)
+
+
+async def test_a_row_that_is_older_than_what_is_shown_is_no_heartbeat_at_the_first_look(
+    store: Store, clock: FakeClock
+) -> None:
+    one = await add_node(store, last_heartbeat_at=clock.now - 50)
+    store.beat(one.id, last_heartbeat_at=clock.now - 20)
+    await store.follower.read_liveness()
+    assert known(store, one.id).last_heartbeat_at == clock.now - 20

@@ -102,7 +102,7 @@ async def running(
     config: GatewayConfig | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     handlers: Handlers | None = None,
-    admit: Callable[[str, Call], None] | None = None,
+    admit: Callable[[str, Call], object] | None = None,
 ) -> AsyncGenerator[Running, None]:
     """The test service behind a gateway, over either transport."""
     handlers = handlers or Handlers()

@@ -43,19 +43,24 @@ async def read_body(
     return body
 
 
+def arrived(request: web.Request, limit: int) -> bytes | None:
+    """A body that is all there and within the limit, as it was sent; None where there is more to do."""
+    content = request.content
+    whole = content.is_eof() and content.total_bytes <= limit and content.exception() is None
+    return content.read_nowait() if whole else None
+
+
 async def refuse_body(request: web.Request, timeout_s: float | None = None) -> None:
-    """Raises `RequestError` when there is a body, for a route that takes none."""
-    if not request.body_exists:
-        return
+    """Raises `RequestError` for a body of a request whose route takes none, unless it is empty."""
     if request.content_length or await _read_in_time(request, 0, timeout_s, refused=True):
         text = "this method takes no body: send its fields in the path and in the query"
         raise invalid("UNEXPECTED_BODY", [Violation("body", text)])
 
 
 async def _read(request: web.Request, limit: int, *, refused: bool = False) -> bytes:
-    content = request.content
-    if content.total_bytes <= limit and content.is_eof() and content.exception() is None:
-        return content.read_nowait()  # it is all there, as it mostly is
+    whole = arrived(request, limit)
+    if whole is not None:
+        return whole
     chunks: list[bytes] = []
     size = 0
     try:

@@ -6,8 +6,9 @@ import json
 import sys
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
+from orchestration.gateway.answers import WholeAnswer
 from orchestration.gateway.compression import accepts_gzip, compress
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.entitytags import compressed_tag, every, unchanged, weak_tag
@@ -28,6 +29,8 @@ class Finisher:
         self._headers = headers
         self._replies = replies
         self._body_tags = config.body_etags
+        self.direct = False
+        """Whether nothing but the gateway has to do with its answers: they can be sent as one piece."""
         self._compress_min = sys.maxsize if config.compress_min_bytes is None else config.compress_min_bytes
 
     async def finish(
@@ -38,6 +41,8 @@ class Finisher:
         headers: dict[str, str],
         reply: Reply | None,
         style: Style = PLAIN,
+        *,
+        usual: bool = False,
     ) -> web.StreamResponse:
         """The answer, which may be sent already.
 
@@ -48,11 +53,12 @@ class Finisher:
             headers: That any answer to this request has; changed.
             reply: The service's metadata, where it is wanted.
             style: Says which part of the body is sent. Entity tag and next page are those of the whole.
+            usual: Whether the request is known to have no precondition.
         """
         tag = self._tag(request, route, body)
         if tag:
             headers["ETag"] = tag
-            if request.method in _SAFE and unchanged(every(request.headers, "If-None-Match"), tag):
+            if not usual and request.method in _SAFE and unchanged(every(request.headers, "If-None-Match"), tag):
                 return self._not_modified(request, headers, len(body))
         if route.next_page is not None:
             link = route.next_page.link(body, self._headers.caller_url(request), request.rel_url.raw_query_string)
@@ -62,10 +68,11 @@ class Finisher:
             body = dump_styled(json.loads(body), style).encode()
         if len(body) >= self._compress_min:
             body = await self._compressed(request, body, headers)
-        response = web.Response(body=body, headers=headers)
-        if reply is None or not (reply.initial or reply.trailing):
-            return response
-        return await self._with_metadata(request, response, reply)
+        if reply is not None and (reply.initial or reply.trailing):
+            return await self._with_metadata(request, web.Response(body=body, headers=headers), reply)
+        if self.direct and request.method != "HEAD" and request.version == HttpVersion11:
+            return WholeAnswer(body, headers)
+        return web.Response(body=body, headers=headers)
 
     def _tag(self, request: web.Request, route: Route, body: bytes) -> str:
         if route.answer_tag is not None:

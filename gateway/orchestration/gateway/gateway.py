@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _STREAM_GRACE_S = 1.0
 """How long streams may take to end by themselves when the application shuts down, and again when they are cancelled."""
 _COMMON_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_MOST_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 256
 SERVER_ITSELF: Final = "*"
 """The target of requests about the server as a whole."""
 
@@ -58,7 +60,8 @@ class Gateway:
             left out.
         config: Limits and choices.
         admit: Asked with the name of the RPC and what the caller sent with it, before the request's body is looked at;
-            raises `UpstreamError` for a caller that is not let in.
+            raises `UpstreamError` for a caller that is not let in. What it gives is ``admitted`` in the context of
+            a handler in this process.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Gateway:
         self._server: Server | None = None
         self._streams: set[asyncio.Task[Any]] = set()
         self._everything: _Everything | None = None
+        self._targets: dict[tuple[str, str], Target] = {}
+        """By method and path as sent, where requests that came lately have led."""
 
     async def start(self) -> None:
         """Connect, and compile the routes.
@@ -175,15 +180,16 @@ class Gateway:
         assert table is not None
         request_id = ""
         try:
-            request_id = request_id_of(request)
-            upgrade = is_upgrade(request)
-            target = _find(table.sockets if upgrade else table.requests, request, upgrade=upgrade)
+            head = server.headers.recall(request)
+            request_id = request_id_of(request) if head is None else head.request_id or new_request_id()
+            upgrade = head is None and is_upgrade(request)
+            target = _find(table.sockets, request, upgrade=True) if upgrade else self._target(table, request)
             if target is None and upgrade:  # an upgrade is a wish, which a method without streams need not heed
-                upgrade, target = False, _find(table.requests, request, upgrade=False)
+                upgrade, target = False, self._target(table, request)
             if target is None or (self._cors.enabled and self._cors.is_preflight(request)):
                 return self._unmatched(table, request, request_id)
             if not target.route.streaming:
-                return await server.unary(request, target, request_id)
+                return await server.unary(request, target, request_id, head)
             return await self._stream(server, request, target, request_id, upgrade=upgrade)
         except (RequestError, UpstreamError) as error:
             return server.failure(request, error, request_id or new_request_id())
@@ -192,10 +198,27 @@ class Gateway:
         except Exception as error:
             return self._unexpected(request, error, request_id)
 
+    def _target(self, table: RouteTable, request: web.Request) -> Target | None:
+        """Where a request leads that asks for no upgrade."""
+        asked = request.method, request.rel_url.raw_path
+        target = self._targets.get(asked)
+        if target is None:
+            target = _find(table.requests, request, upgrade=False)
+            if target is not None and len(asked[1]) <= _LONGEST_KEPT:  # callers choose the paths
+                if len(self._targets) >= _MOST_KEPT:
+                    self._targets.clear()
+                self._targets[asked] = target
+        return target
+
     def expect_packed_bodies(self) -> None:
         """Compressed bodies will come as they were sent, rather than undone by aiohttp. Call it after `start`."""
         assert self._server is not None
         self._server.gets_packed = True
+
+    def answer_directly(self) -> None:
+        """Nothing but the gateway will have to do with its answers. Call it after `start`."""
+        assert self._server is not None
+        self._server.finisher.direct = True
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError) -> web.Response:
         """The answer to a request that ends with an error before it has come to a route."""

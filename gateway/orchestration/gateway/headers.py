@@ -8,8 +8,9 @@ import ipaddress
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.typedefs import RawHeaders
@@ -17,6 +18,8 @@ from multidict import CIMultiDictProxy
 
 from orchestration.gateway.config import NOT_FORWARDED, GatewayConfig
 from orchestration.gateway.errors import RequestError, Violation, invalid
+from orchestration.gateway.negotiation import check_accepted, check_content_type
+from orchestration.gateway.unpacking import coding_of
 from orchestration.gateway.upstream import Call, Reply
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -37,9 +40,9 @@ _PERMANENT: Final = frozenset(
 _PERMANENT_PREFIX: Final = "grpcgateway-"
 _MOST_NAMES: Final = 1024
 _LONGEST_NAME: Final = 128
-_MOST_CONNECTIONS: Final = 1024
 _MOST_REMEMBERED: Final = 4096
 """Characters of a request's headers that are remembered at most."""
+_UNUSUAL: Final = ("Expect", "If-Match", "If-None-Match", "TE", "Upgrade")
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -52,14 +55,23 @@ _LONGEST_S: Final = 365 * 86400.0
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
-class _Sight(NamedTuple):
-    """What a request's headers said."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the headers of a request said that ask for nothing unusual.
+
+    They ask for no upgrade, no continuation, no trailers and no precondition, and JSON is accepted.
+    """
 
     raw: RawHeaders
+    request_id: str
+    """The caller's; empty without one."""
     metadata: tuple[tuple[str, str | bytes], ...]
     """Without the request's id."""
-    timeout: float | None
+    asked_s: float | None
+    """How long the caller gives the call."""
     peer: str
+    has_json: bool
+    """Whether a body, if there is one, is JSON that nothing has compressed."""
 
 
 class HeaderReader:
@@ -72,9 +84,16 @@ class HeaderReader:
         self._forwarded_names = _FORWARDED | {name.lower() for name in config.forward_headers}
         self._permanent = config.permanent_headers
         self._keys: dict[str, str] = {}
-        self._last: dict[tuple[object, bool, bool], _Sight] = {}
-        """By connection, and by whether it was for a stream, the headers that came last: most clients send the same
-        with every request."""
+
+    def recall(self, request: web.Request) -> Head | None:
+        """What the headers said, where they are those of the last request on this connection, as they mostly are."""
+        head = getattr(request.protocol, "head", None)
+        return head if isinstance(head, Head) and head.raw == request.raw_headers else None
+
+    def call(self, head: Head, request_id: str, reply: Reply | None) -> Call:
+        """What goes with a unary RPC, by headers that are known."""
+        timeout = self._default_timeout if head.asked_s is None else head.asked_s
+        return Call((("x-request-id", request_id), *head.metadata), timeout, head.peer, reply)
 
     def read(
         self,
@@ -94,32 +113,27 @@ class HeaderReader:
             token: A bearer token that came by other ways than the header.
             reply: Where the service's metadata goes.
         """
-        connection = request.protocol.peername, request.secure, streaming
-        sight = self._last.get(connection)
-        if sight is None or sight.raw != request.raw_headers:
-            sight = self._look(request, streaming=streaming)
-            if sum(len(name) + len(value) for name, value in sight.raw) <= _MOST_REMEMBERED:
-                if len(self._last) >= _MOST_CONNECTIONS:
-                    self._last.clear()
-                self._last[connection] = sight
-        metadata = (("x-request-id", request_id), *sight.metadata)
+        remote, peer = _addresses(request.protocol.peername)
+        told = self._metadata(request, remote)
+        asked_s = self._asked(request.headers)
+        _remember(request, told, asked_s, peer)
+        metadata = (("x-request-id", request_id), *told)
         if token is not None:
             bearer = f"Bearer {_printable('Sec-WebSocket-Protocol', token)}"
             metadata = (*metadata, ("authorization", bearer))
-        return Call(metadata, sight.timeout, sight.peer, reply)
+        default = None if streaming else self._default_timeout
+        return Call(metadata, default if asked_s is None else asked_s, peer, reply)
 
-    def _look(self, request: web.Request, *, streaming: bool) -> _Sight:
+    def _metadata(self, request: web.Request, remote: str) -> tuple[tuple[str, str | bytes], ...]:
         metadata: list[tuple[str, str | bytes]] = []
-        headers = request.headers
-        for name, value in headers.items():
+        for name, value in request.headers.items():
             key = self._keys.get(name)
             if key is None:
                 key = self._learn(name)
             if key:
                 metadata.append((key, _metadata_value(name, key, value)))
-        remote, peer = _addresses(request.protocol.peername)
         self._forwarded(request, remote, metadata)
-        return _Sight(request.raw_headers, tuple(metadata), self._timeout(headers, streaming=streaming), peer)
+        return tuple(metadata)
 
     def caller_url(self, request: web.Request) -> str:
         """The URL without its query as the caller sees it; empty when the host that it names is none."""
@@ -181,15 +195,33 @@ class HeaderReader:
             return False
         return any(address in network for network in self._proxies)
 
-    def _timeout(self, headers: CIMultiDictProxy[str], *, streaming: bool) -> float | None:
+    def _asked(self, headers: CIMultiDictProxy[str]) -> float | None:
         asked = [
             read(headers[name])
             for name, read in (("X-Request-Timeout", _read_seconds), ("Grpc-Timeout", _read_grpc_timeout))
             if name in headers
         ]
-        if asked:
-            return min(*asked, self._max_timeout)
-        return None if streaming else self._default_timeout
+        return min(*asked, self._max_timeout) if asked else None
+
+
+def _remember(
+    request: web.Request, metadata: tuple[tuple[str, str | bytes], ...], asked_s: float | None, peer: str
+) -> None:
+    """Keep what was read for the next request on the connection, where nothing unusual is asked for."""
+    headers = request.headers
+    if not hasattr(request.protocol, "head") or any(name in headers for name in _UNUSUAL):
+        return
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > _MOST_REMEMBERED:
+        return
+    try:
+        check_accepted(headers)
+        has_json = not coding_of(headers.get("Content-Encoding", ""))
+        check_content_type(headers.get("Content-Type", ""))
+    except RequestError:  # what the route asks for comes first
+        return
+    request_id = headers.get(REQUEST_ID, "")
+    head = Head(request.raw_headers, request_id, metadata, asked_s, peer, has_json)
+    setattr(request.protocol, "head", head)  # noqa: B010  only the protocols of GatewayRunner have it
 
 
 def request_id_of(request: web.Request) -> str:

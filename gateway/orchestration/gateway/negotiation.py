@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 import grpc
+from multidict import CIMultiDictProxy
 
 from orchestration.gateway.errors import RequestError
 
@@ -44,6 +45,13 @@ def _unsupported(message: str, content_type: str) -> RequestError:
         metadata={"content_type": content_type},
         headers={"Accept": JSON},
     )
+
+
+def check_accepted(headers: CIMultiDictProxy[str]) -> None:
+    """Raises `RequestError` (406) when the Accept headers exclude JSON."""
+    accept = ",".join(headers.getall("Accept", ()))
+    if accept and accept not in ("*/*", JSON):
+        check_accepts_json(accept)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ Whatever is not plainly right is left to the reader that says what is wrong, and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import jiter
 from google.protobuf.descriptor import Descriptor
@@ -32,12 +32,12 @@ class QuickReader:
             value: Any = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=escaped)
         except ValueError:
             return None
-        if not isinstance(value, dict):
+        if value.__class__ is not dict:
             return None
         strings = self._count_strings(value)
         if strings is None or not (escaped or 2 * strings == data.count(b'"')):
             return None
-        return cast("JsonValue", value)
+        return value
 
     def _count_strings(self, value: Any) -> int | None:
         """How many strings there are, keys too.
@@ -48,19 +48,21 @@ class QuickReader:
         nested: list[Any] = [value]
         count = 0
         for current in nested:
-            values: Iterable[object] = current
-            if isinstance(current, dict):
-                names = cast("dict[str, Any]", current)
+            values: Iterable[Any] = current
+            if current.__class__ is dict:
+                names: dict[str, Any] = current
                 if not telling.isdisjoint(names) or (has_any and "@type" in names):
                     return None
                 values = names.values()
                 count += len(names)
             for each in values:
-                if isinstance(each, str):
+                # isinstance costs half as much again.
+                kind: object = type(each)  # pyright: ignore[reportUnknownVariableType]
+                if kind is str:
                     count += 1
-                elif isinstance(each, (dict, list)):
+                elif kind is dict or kind is list:
                     nested.append(each)
-                elif isinstance(each, float) and each - each != 0:
+                elif kind is float and each - each != 0:
                     return None
         return count
 

@@ -16,6 +16,7 @@ from yarl import URL
 
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.gateway import SERVER_ITSELF, Gateway
+from orchestration.gateway.headers import Head
 from orchestration.gateway.stalls import StallGuard
 
 log = logging.getLogger(__name__)
@@ -95,12 +96,12 @@ def _unrouted(gateway: Gateway, app: web.Application, routed: _Handler) -> _Hand
     own = gateway.own_paths(app)
     if own is None:
         return routed
+    gateway.answer_directly()
 
-    async def handle(request: Any) -> web.StreamResponse:
+    def handle(request: Any) -> Awaitable[web.StreamResponse]:
         path = request.rel_url.raw_path
-        if path in own or "%" in path or "Expect" in request.headers:
-            return await routed(request)
-        return await gateway.handle(request)
+        ours = path not in own and "%" not in path and "Expect" not in request.headers
+        return gateway.handle(request) if ours else routed(request)
 
     return handle
 
@@ -131,12 +132,14 @@ class _Protocol(web.RequestHandler):
     """Answers errors as the gateway does, where aiohttp would answer in plain text with what it found wrong; and cuts
     off clients that read nothing, for which aiohttp waits for ever."""
 
-    __slots__ = ("_gateway", "_guard")
+    __slots__ = ("_gateway", "_guard", "head")
 
     def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
         super().__init__(server, **options)
         self._gateway = gateway
         self._guard: StallGuard | None = None
+        self.head: Head | None = None
+        """What the headers of the last request said."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -161,6 +164,11 @@ class _Protocol(web.RequestHandler):
         super().resume_writing()
         if self._guard is not None:
             self._guard.end()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called when a body was read. Where nothing is held back, aiohttp would parse once more to find that out."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     async def start(self) -> None:
         """Serve the connection. When it is closed, what still waits to be sent must go out in time."""

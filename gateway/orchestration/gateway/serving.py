@@ -9,16 +9,16 @@ from typing import Final
 
 from aiohttp import web
 
-from orchestration.gateway.body import read_body, refuse_body
+from orchestration.gateway.body import arrived, read_body, refuse_body
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.cors import Cors
 from orchestration.gateway.entitytags import every, refuse_preconditions
 from orchestration.gateway.errorbody import ErrorWriter, dump
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.finishing import Finisher
-from orchestration.gateway.headers import REQUEST_ID, HeaderReader
+from orchestration.gateway.headers import REQUEST_ID, Head, HeaderReader
 from orchestration.gateway.lines import LineReader
-from orchestration.gateway.negotiation import JSON, check_accepts_json
+from orchestration.gateway.negotiation import JSON, check_accepted
 from orchestration.gateway.replies import ReplyHeaders
 from orchestration.gateway.routes import Route
 from orchestration.gateway.streaming import StreamServer, Tools
@@ -26,8 +26,8 @@ from orchestration.gateway.streaming import Target as StreamTarget
 from orchestration.gateway.upstream import Call, Reply
 from orchestration.gateway.values import JsonValue
 
-Admit = Callable[[str, Call], None]
-"""Lets the caller of an RPC in, or raises `UpstreamError`."""
+Admit = Callable[[str, Call], object]
+"""Lets the caller of an RPC in, or raises `UpstreamError`. What it gives goes to the RPC as `Call.admitted`."""
 _THREAD_BYTES: Final = 256 * 1024
 """Longer bodies are bound in a thread, so that others do not wait for them."""
 
@@ -51,25 +51,39 @@ class Server:
         self._admit = admit
         self._errors = errors
         self._cors = cors
-        self._headers = HeaderReader(config)
+        self.headers: Final = HeaderReader(config)
+        """Reads the headers of requests."""
         self._reply_headers = ReplyHeaders(config)
         self.gets_packed = False
         """Whether compressed bodies come as they were sent."""
-        self._finisher = Finisher(config, self._headers, self._reply_headers)
-        tools = Tools(self._headers, self._reply_headers, self._finisher, cors)
+        self.finisher: Final = Finisher(config, self.headers, self._reply_headers)
+        """Makes the answers of calls that went well."""
+        tools = Tools(self.headers, self._reply_headers, self.finisher, cors)
         self.streams: Final = StreamServer(config, self, tools)
         """Serves the methods that stream."""
 
-    async def unary(self, request: web.Request, target: Target, request_id: str) -> web.StreamResponse:
-        """Answer a call without streams."""
+    async def unary(
+        self, request: web.Request, target: Target, request_id: str, head: Head | None
+    ) -> web.StreamResponse:
+        """Answer a call without streams.
+
+        Args:
+            request: The request.
+            target: Its route.
+            request_id: Its id.
+            head: What its headers said, where that is known already.
+        """
         route = target.route
         reply = Reply() if self._reply_headers.wanted else None
-        call = self.call(request, route, request_id, streaming=False, reply=reply)
-        if not route.encoder.is_raw:
-            _check_accept(request)
+        if head is None:
+            call = self.call(request, route, request_id, streaming=False, reply=reply)
+            if not route.encoder.is_raw:
+                check_accepted(request.headers)
+        else:
+            call = self._admitted(route, self.headers.call(head, request_id, reply))
         query, style = route.system.take(request.rel_url.raw_query_string)
-        message = await self.bind(request, target, query)
-        if request.method != "GET":
+        message = await self.bind(request, target, query, head)
+        if head is None and request.method != "GET":
             message = _conditional(request, route, message)
         try:
             wire = await route.rpc.unary(message, call)
@@ -79,7 +93,7 @@ class Server:
             raise
         body, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
-        return await self._finisher.finish(request, route, body, headers, reply, style)
+        return await self.finisher.finish(request, route, body, headers, reply, style, usual=head is not None)
 
     def call(
         self,
@@ -92,10 +106,14 @@ class Server:
         reply: Reply | None = None,
     ) -> Call:
         """What goes with the RPC, once its caller is let in: comes before all else that a request asks for."""
-        call = self._headers.read(request, request_id, streaming=streaming, token=token, reply=reply)
-        if self._admit is not None:
-            self._admit(route.path, call)
-        return call
+        return self._admitted(
+            route, self.headers.read(request, request_id, streaming=streaming, token=token, reply=reply)
+        )
+
+    def _admitted(self, route: Route, call: Call) -> Call:
+        if self._admit is None:
+            return call
+        return Call(call.metadata, call.timeout, call.peer, call.reply, self._admit(route.path, call))
 
     def failure(self, request: web.BaseRequest, error: RequestError | UpstreamError, request_id: str) -> web.Response:
         """Answer with an error."""
@@ -109,13 +127,16 @@ class Server:
             response.force_close()
         return response
 
-    async def bind(self, request: web.Request, target: StreamTarget, query: str) -> bytes:
+    async def bind(self, request: web.Request, target: StreamTarget, query: str, head: Head | None = None) -> bytes:
         """The message of a request."""
         binder = target.route.binder
         if not binder.takes_body:
-            await refuse_body(request, self._config.body_timeout_s)
+            if request.body_exists:
+                await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
-        body = await self.read_body(request, any_type=binder.takes_raw_body)
+        body = arrived(request, self._config.max_body_bytes) if head is not None and head.has_json else None
+        if body is None:
+            body = await self.read_body(request, any_type=binder.takes_raw_body)
         content_type = request.headers.get("Content-Type", "")
         if len(body) > _THREAD_BYTES:
             return await asyncio.to_thread(binder.bind, target.raw, target.segments, query, body, content_type)
@@ -146,12 +167,6 @@ class Server:
     def tell(self, error: RequestError | UpstreamError) -> dict[str, JsonValue]:
         """An error's JSON."""
         return self._errors.write(error)[1]
-
-
-def _check_accept(request: web.Request) -> None:
-    accept = ",".join(request.headers.getall("Accept", ()))
-    if accept and accept not in ("*/*", JSON):
-        check_accepts_json(accept)
 
 
 def _conditional(request: web.Request, route: Route, message: bytes) -> bytes:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 KEY_PREFIX: Final = "ogw_"
@@ -46,6 +47,7 @@ class Caller:
     role: Role
 
 
+@cache
 def may(caller: Role, needed: Role) -> bool:
     """Whether a caller of one role may call what asks for another."""
     if Role.AGENT in (caller, needed):
@@ -57,6 +59,8 @@ class Keys:
     """The keys that are let in."""
 
     def __init__(self, stored: Mapping[str, str]) -> None:
+        self._shown: dict[str, Caller] = {}
+        """Keys that were shown and are right: as many as there are entries, at most."""
         self._callers: Final = [(digest, Caller(name, role)) for name, (role, digest) in _parsed(stored).items()]
 
     def __bool__(self) -> bool:
@@ -64,11 +68,14 @@ class Keys:
         return bool(self._callers)
 
     def find(self, key: str) -> Caller | None:
-        """Whose key it is. Takes as long for a wrong one as for any right one."""
-        digest, found = hashlib.sha256(key.encode()).digest(), None
+        """Whose key it is. Takes as long for any wrong one, however much of it is right."""
+        found = self._shown.get(key)
+        if found is not None:
+            return found
+        digest = hashlib.sha256(key.encode()).digest()
         for known, caller in self._callers:
             if hmac.compare_digest(known, digest):
-                found = caller
+                found = self._shown[key] = caller
         return found
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from typing import Any
 
 from orchestration.store.errors import StoreError
 from orchestration.store.index import Index
-from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
+from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat, with_liveness
 from orchestration.store.records import Node
 from orchestration.store.writer import Writer
 
@@ -38,7 +37,7 @@ class Beats:
         node = self._index.get(Node, node_id)
         if node is None:
             return  # deleted in the same moment; its next heartbeat is told so
-        self._index.replace_liveness(dataclasses.replace(node, **liveness))
+        self._index.replace_liveness(with_liveness(node, liveness))
         self._behind.add(node_id)
         self._some.set()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from orchestration.store.catchup import read_changes
 from orchestration.store.database import DRIVER_ERRORS, Database, translate
 from orchestration.store.flush import NOTIFY_CHANNEL
 from orchestration.store.index import Index
-from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat
+from orchestration.store.liveness import LIVENESS_FIELDS, possible_heartbeat, with_liveness
 from orchestration.store.logwatch import LogWatch
 from orchestration.store.records import Node
 from orchestration.store.tables import nodes, store_meta
@@ -189,11 +188,13 @@ class Follower:
         if known is None or known.incarnation != sight.incarnation:
             return  # changed meanwhile; what the index shows is newer
         now = self._clock()
-        shown = _Sight(known.revision, known.incarnation, known.sequence, known.last_heartbeat_at)
-        heard = sight.is_heartbeat_after(before or shown) and sight.sequence >= known.sequence
+        if before is None:  # at the first look a row may be older than what the index shows
+            heard = (sight.sequence, sight.heard_at) > (known.sequence, known.last_heartbeat_at)
+        else:
+            heard = sight.is_heartbeat_after(before) and sight.sequence >= known.sequence
         heard_at = now if heard else possible_heartbeat(sight.heard_at, now)
         if possible_heartbeat(known.last_heartbeat_at, now) == known.last_heartbeat_at >= heard_at:
             return
         is_newer = (sight.sequence, sight.heard_at) >= (known.sequence, known.last_heartbeat_at)
         told = {name: values[name] for name in LIVENESS_FIELDS} if is_newer else {}
-        self._index.replace_liveness(dataclasses.replace(known, **told | {"last_heartbeat_at": heard_at}))
+        self._index.replace_liveness(with_liveness(known, told | {"last_heartbeat_at": heard_at}))

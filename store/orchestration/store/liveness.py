@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, bindparam, or_, update
@@ -26,6 +28,11 @@ LIVENESS_FIELDS = (
 CLOCK_TOLERANCE_S = 60.0
 """Clocks of several processes may differ by so much; a heartbeat further ahead is of a clock that was set back."""
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(Node))
+_values = attrgetter(*_FIELDS)
+_SETTERS = tuple(getattr(Node, name).__set__ for name in _FIELDS)
+_SETTER_OF = {name: getattr(Node, name).__set__ for name in LIVENESS_FIELDS}
+
 _HEARD_AT: BindParameter[float] = bindparam("new_last_heartbeat_at")
 UPDATE_LIVENESS = (
     update(nodes)
@@ -40,6 +47,19 @@ UPDATE_LIVENESS = (
     )
     .values({name: bindparam(f"new_{name}") for name in LIVENESS_FIELDS})
 )
+
+
+def with_liveness(node: Node, changes: Mapping[str, Any]) -> Node:
+    """What `dataclasses.replace` gives, for half of what it costs: it was a third of a heartbeat.
+
+    Raises KeyError for a field that is not one of LIVENESS_FIELDS.
+    """
+    made = Node.__new__(Node)
+    for set_value, value in zip(_SETTERS, _values(node), strict=True):
+        set_value(made, value)
+    for name, value in changes.items():
+        _SETTER_OF[name](made, value)
+    return made
 
 
 def liveness(node: Node) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.service.engines.base import EnginePlan, EngineRequest
+from orchestration.service.engines.base import EngineConfigurationError, EnginePlan, EngineRequest
 from orchestration.service.engines.table import ENGINE_NAMES, ENGINES, UnknownEngineError, get_engine, plan
 
 
@@ -227,3 +227,83 @@ def test_unknown_engine_names_those_there_are() -> None:
         UnknownEngineError, match=r"'vlm' is no engine; did you mean 'vllm'\? there are vllm, sglang, .*custom"
     ):
         get_engine("vlm")
+
+
+VLLM_BEGINS = "vllm serve org/name --host {host} --port {port} --served-model-name demo"
+GROUP_ENDS = "--nnodes {nodes} --node-rank {node_rank} --master-addr {leader}"
+OVER_NODES = [
+    (
+        planned("vllm", "org/name", gpu_per_replica=16, configuration={"args": ["--seed=1"]}),
+        f"{VLLM_BEGINS} --tensor-parallel-size {{gpus_per_node}} --pipeline-parallel-size {{nodes}}",
+        GROUP_ENDS,
+        "--headless",
+        "--distributed-executor-backend ray",
+        "--seed=1",
+    ),
+    (
+        planned("vllm", "org/name", gpu_per_replica=16, configuration={"tensor_parallel_size": 16.0}),
+        f"{VLLM_BEGINS} --tensor-parallel-size 16 --pipeline-parallel-size 1",
+        GROUP_ENDS,
+        "--headless",
+        "--distributed-executor-backend ray",
+        "",
+    ),
+    (
+        planned("vllm", "org/name", gpu_per_replica=16, configuration={"pipeline_parallel_size": 4.0}),
+        f"{VLLM_BEGINS} --tensor-parallel-size 4 --pipeline-parallel-size 4",
+        GROUP_ENDS,
+        "--headless",
+        "--distributed-executor-backend ray",
+        "",
+    ),
+    (
+        planned("sglang", "org/name", gpu_per_replica=16),
+        (
+            "python3 -m sglang.launch_server --model-path org/name --host {host} --port {port} --enable-metrics"
+            " --served-model-name demo --tp-size {gpus_per_node} --pp-size {nodes}"
+        ),
+        "--nnodes {nodes} --node-rank {node_rank} --dist-init-addr {leader}:20000",
+        "",
+        None,
+        "",
+    ),
+]
+
+
+def words(*parts: str) -> tuple[str, ...]:
+    return tuple(word for part in parts for word in shlex.split(part))
+
+
+@pytest.mark.parametrize(("made", "begins", "group", "worker", "ray", "ends"), OVER_NODES)
+def test_commands_over_several_nodes(
+    made: EnginePlan, begins: str, group: str, worker: str, ray: str | None, ends: str
+) -> None:
+    assert made.over_nodes.leader == words(begins, group, ends)
+    assert made.over_nodes.worker == words(begins, group, worker, ends)
+    assert made.over_nodes.ray == (() if ray is None else words(begins, ray, ends))
+
+
+@pytest.mark.parametrize(("way", "ray", "group"), [("ray", True, False), ("group", False, True), (None, False, False)])
+def test_a_server_of_ones_own_runs_over_nodes_as_it_says(way: str | None, ray: bool, group: bool) -> None:
+    command = ["./serve", "--of", "{nodes}x{gpus_per_node}", "--rank", "{node_rank}", "--at", "{leader}"]
+    configuration = {"command": command, **({"multi_node": way} if way else {})}
+    made = planned("custom", "", gpu_per_replica=4, configuration=configuration)
+    assert made.over_nodes.ray == (tuple(command) if ray else ())
+    assert made.over_nodes.leader == made.over_nodes.worker == (tuple(command) if group else ())
+    alone = ("./serve", "--of", "1x4", "--rank", "0", "--at", "{host}")
+    assert made.command == (alone if way else tuple(command))
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINE_NAMES if name not in {"vllm", "sglang", "custom"}])
+def test_other_engines_run_on_one_node(engine: str) -> None:
+    model = {"llamacpp": "/m.gguf", "ollama": "llama3", "triton": "/models"}.get(engine, "org/name")
+    made = planned(engine, model, gpu_per_replica=8)
+    assert (made.over_nodes.ray, made.over_nodes.leader, made.over_nodes.worker) == ((), (), ())
+
+
+def test_a_model_is_split_over_no_more_gpus_than_there_are() -> None:
+    configuration = {"tensor_parallel_size": 4.0, "pipeline_parallel_size": 4.0}
+    with pytest.raises(EngineConfigurationError, match="more GPUs than gpu_per_replica = 8"):
+        planned("vllm", "org/name", gpu_per_replica=8, configuration=configuration)
+    made = planned("vllm", "org/name", gpu_per_replica=8, configuration={"pipeline_parallel_size": 2.0})
+    assert made.command[-4:] == ("--tensor-parallel-size", "4", "--pipeline-parallel-size", "2")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.service.engines.base import OverNodes
 from orchestration.service.providers.base import InstanceSpec, Provider, ProviderContext
 from orchestration.service.providers.kubernetes import create
 from tests.support.kubernetes.server import TOKEN, FakeKube
@@ -67,6 +68,20 @@ class KubernetesHarness(ProviderHolder):
     def running(self, name: str) -> int:
         pods = [pod for pod in self.kube.objects.find("pods") if pod["status"]["phase"] not in {"Failed", "Succeeded"}]
         return sum(pod["metadata"]["annotations"]["orchestration-gateway/instance"] == name for pod in pods)
+
+
+def group_spec(
+    harness: KubernetesHarness,
+    name: str,
+    leader: tuple[str, ...] | None = None,
+    worker: tuple[str, ...] | None = None,
+    **changes: Any,
+) -> InstanceSpec:
+    """Of a replica with four GPUs over two nodes of type L4."""
+    serving = engine_command("--lines", "1")
+    over_nodes = OverNodes(leader=leader or serving, worker=worker or serving)
+    fields: dict[str, Any] = {"gpu_count": 4, "resource_id": f"here/{NAMESPACE}#NVIDIA-L4x4n2#"}
+    return harness.spec(name, over_nodes=over_nodes, **(fields | changes))
 
 
 def kubeconfig(file: Path, clusters: Mapping[str, FakeKube], token: str = TOKEN) -> Path:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.support.kubernetes.objects import Json, StatusError, stamp
 
 GPU = "nvidia.com/gpu"
 _POLL_S = 0.02
+_BACK_OFF_S = 0.1
 
 
 class Store(Protocol):
@@ -44,6 +46,8 @@ class Kubelet:
         """By uid of the Pod, while they run."""
         self.logs: dict[str, list[tuple[int, str]]] = {}
         """By uid of the Pod: Unix nanoseconds, and the line."""
+        self.previous: dict[str, list[tuple[int, str]]] = {}
+        """The same of the container's last life, where it was restarted in place."""
         self.paused = False
         """Nothing is scheduled, and nothing ended: as if the node were lost."""
 
@@ -77,8 +81,15 @@ class Kubelet:
         address = f"127.77.{os.getpid() % 250}.{next(self._addresses)}"
         status |= {"podIP": address, "hostIP": "127.0.0.1"}
         container = pod["spec"]["containers"][0]
-        words = [word.replace("$$", "$").replace("0.0.0.0", address) for word in container["command"]]
+        words = [_expanded(word, environment).replace("0.0.0.0", address) for word in container["command"]]
         environment = {key: value.replace("0.0.0.0", address) for key, value in environment.items()}
+        while await self._live(pod, words, environment) and await self._back_off(pod):
+            pass
+        await self._until_deleted(pod)
+        return None
+
+    async def _live(self, pod: Json, words: list[str], environment: dict[str, str]) -> bool:
+        """One life of the container; whether it ran."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *words,
@@ -90,13 +101,25 @@ class Kubelet:
         except OSError as error:
             text = f'exec: "{words[0]}": {error.strerror}'
             self._state(pod, "Failed", {"terminated": {"reason": "StartError", "exitCode": 128, "message": text}})
-            return await self._until_deleted(pod)
+            return False
         self.processes[pod["metadata"]["uid"]] = process
         started = stamp()
         self._state(pod, "Running", {"running": {"startedAt": started}})
         await self._run(pod, process, started)
-        await self._until_deleted(pod)
-        return None
+        return True
+
+    async def _back_off(self, pod: Json) -> bool:
+        """Whether the container is to live again, after a pause."""
+        uid = pod["metadata"]["uid"]
+        if pod["spec"]["restartPolicy"] != "Always" or "deletionTimestamp" in pod["metadata"]:
+            return False
+        self.previous[uid] = self.logs.pop(uid, [])
+        (status,) = pod["status"]["containerStatuses"]
+        status["lastState"] = status["state"]
+        status["restartCount"] = status.get("restartCount", 0) + 1
+        self._state(pod, "Running", {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}})
+        await asyncio.sleep(_BACK_OFF_S)
+        return self._exists(pod) and "deletionTimestamp" not in pod["metadata"]
 
     async def _schedule(self, pod: Json) -> bool:
         """Whether it got a node; tried until then, or until it is deleted."""
@@ -139,6 +162,9 @@ class Kubelet:
             try:
                 found: dict[str, str] = {"PATH": os.environ["PATH"]}
                 for variable in pod["spec"]["containers"][0]["env"]:
+                    if "value" in variable:
+                        found[variable["name"]] = _expanded(variable["value"], found)
+                        continue
                     meant = variable["valueFrom"]["secretKeyRef"]
                     secret = self._objects.get("secrets", pod["metadata"]["namespace"], meant["name"])
                     found[variable["name"]] = base64.b64decode(secret["data"][meant["key"]]).decode()
@@ -192,13 +218,21 @@ class Kubelet:
         return any(item is pod for item in self._objects.find("pods"))
 
     def _state(self, pod: Json, phase: str, state: dict[str, Any]) -> None:
-        pod["status"] |= {"phase": phase, "containerStatuses": [{"name": "engine", "state": state}]}
+        none: list[Json] = [{}]
+        (before,) = pod["status"].get("containerStatuses") or none
+        pod["status"] |= {"phase": phase, "containerStatuses": [{**before, "name": "engine", "state": state}]}
         self._objects.touch(pod)
 
     def _condition(self, pod: Json, condition: Json) -> None:
         others = [item for item in pod["status"].get("conditions", []) if item["type"] != condition["type"]]
         pod["status"]["conditions"] = [*others, condition]
         self._objects.touch(pod)
+
+
+def _expanded(text: str, environment: dict[str, str]) -> str:
+    """With $(NAME) replaced as the kubelet does it; a doubled sign stands for itself."""
+    parts = text.split("$$")
+    return "$".join(re.sub(r"\$\((\w+)\)", lambda match: environment.get(match[1], match[0]), part) for part in parts)
 
 
 def written(line: tuple[int, str]) -> str:
@@ -217,7 +251,9 @@ def _is_ready(node: Json) -> bool:
 async def log_answer(kubelet: Kubelet, pod: Json, request: web.Request) -> web.StreamResponse:
     """The log of a Pod's container, as it grows if that is asked for. Raises `StatusError`."""
     uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
-    if uid not in kubelet.logs:
+    previous = request.query.get("previous") == "true"
+    logs = kubelet.previous if previous else kubelet.logs
+    if uid not in logs:
         raise StatusError(400, "BadRequest", f'container "engine" in pod "{name}" is waiting to start')
     since = request.query.get("sinceTime")
     first = int(datetime.fromisoformat(since).timestamp()) * 1_000_000_000 if since else 0
@@ -226,8 +262,8 @@ async def log_answer(kubelet: Kubelet, pod: Json, request: web.Request) -> web.S
     given = 0
     with suppress(ConnectionResetError):  # the reader has left
         while True:
-            alive = kubelet.alive(pod)
-            lines = kubelet.logs[uid]
+            alive = kubelet.alive(pod) and not previous
+            lines = logs.get(uid, [])
             for line in lines[given:]:
                 if line[0] >= first:
                     await answer.write(written(line).encode())

@@ -20,5 +20,7 @@ def load(name: str) -> list[dict[str, Any]]:
 def grants(*kinds: str, name: str = "rbac.yaml") -> set[tuple[str, str]]:
     """Verb and resource of everything that roles of these kinds grant."""
     rules = [rule for item in load(name) if item["kind"] in kinds for rule in item["rules"]]
-    assert all(rule["apiGroups"] == [""] for rule in rules)
+    groups = {resource: rule["apiGroups"] for rule in rules for resource in rule["resources"]}
+    sets = groups.pop("leaderworkersets", ["leaderworkerset.x-k8s.io"])
+    assert (sets, all(of == [""] for of in groups.values())) == (["leaderworkerset.x-k8s.io"], True)
     return {(verb, resource) for rule in rules for verb in rule["verbs"] for resource in rule["resources"]}

@@ -14,7 +14,13 @@ Json = dict[str, Any]
 Key = tuple[str, str, str]
 """Resource, namespace (empty for nodes), name."""
 
-KINDS = {"pods": "Pod", "services": "Service", "secrets": "Secret", "nodes": "Node"}
+KINDS = {
+    "pods": "Pod",
+    "services": "Service",
+    "secrets": "Secret",
+    "nodes": "Node",
+    "leaderworkersets": "LeaderWorkerSet",
+}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
@@ -159,7 +165,10 @@ class Objects:
                 raise StatusError(409, "Conflict", text, (kind, name))
         grace = options.get("gracePeriodSeconds", item["spec"].get("terminationGracePeriodSeconds", 30))
         ended = item["status"].get("phase") in {"Failed", "Succeeded"}
-        if resource != "pods" or not grace or ended or not item["spec"].get("nodeName"):
+        if options.get("propagationPolicy") == "Foreground":  # its controller ends it once all that it owns is gone
+            item["metadata"].setdefault("deletionTimestamp", stamp())
+            self.touch(item)
+        elif resource != "pods" or not grace or ended or not item["spec"].get("nodeName"):
             self.remove(resource, namespace, name)
         elif "deletionTimestamp" not in item["metadata"]:
             item["metadata"] |= {"deletionTimestamp": stamp(grace), "deletionGracePeriodSeconds": grace}

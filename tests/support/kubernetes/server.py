@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.kubernetes.group_controller import GroupController
 from tests.support.kubernetes.kubelet import GPU, Kubelet, log_answer
 from tests.support.kubernetes.objects import KINDS, Json, Objects, StatusError
 
@@ -31,6 +32,9 @@ class FakeKube:
         self._tls = tls
         self.objects = Objects(*namespaces)
         self.kubelet = Kubelet(self.objects)
+        self.groups = GroupController(self.objects, self.kubelet)
+        self.serves_groups = False
+        """LeaderWorkerSet is installed."""
         self.calls: Counter[Grant] = Counter()
         """What was asked for and allowed."""
         self.granted: set[Grant] | None = None
@@ -53,7 +57,9 @@ class FakeKube:
     async def start(self) -> None:
         """Serve; at the same address as before when it is started again."""
         app = web.Application(middlewares=[self._around])
-        for prefix in ("/api/v1/namespaces/{namespace}/{resource}", "/api/v1/{resource:pods|nodes}"):
+        app.router.add_get("/apis", self._api_groups)
+        groups = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}/{resource:leaderworkersets}"
+        for prefix in ("/api/v1/namespaces/{namespace}/{resource}", "/api/v1/{resource:pods|nodes}", groups):
             app.router.add_get(prefix, self._list)
             app.router.add_get(prefix + "/{name}", self._get)
             app.router.add_post(prefix, self._create)
@@ -78,6 +84,7 @@ class FakeKube:
     async def close(self) -> None:
         """All of it."""
         await self.stop()
+        await self.groups.close()
         await self.kubelet.close()
 
     def add_node(self, name: str, gpus: int = 0, gpu_type: str = "", **fields: Any) -> Json:
@@ -123,7 +130,7 @@ class FakeKube:
         """Resource, namespace and name. Raises `StatusError`."""
         match = request.match_info
         resource = match["resource"]
-        if resource not in KINDS:
+        if resource not in KINDS or (resource == "leaderworkersets" and not self.serves_groups):
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         meant = f"{resource}/{sub}" if sub else resource
         if self.granted is not None and (verb, meant) not in self.granted:
@@ -136,6 +143,12 @@ class FakeKube:
             raise StatusError(403, "Forbidden", text, (resource, name))
         self.calls[verb, meant] += 1
         return resource, match.get("namespace", ""), match.get("name", "")
+
+    async def _api_groups(self, request: web.Request) -> web.StreamResponse:
+        """What everybody may know who has a name: which groups there are."""
+        served = ["apps/v1", "leaderworkerset.x-k8s.io/v1"] if self.serves_groups else ["apps/v1"]
+        groups = [{"name": item.split("/")[0], "versions": [{"groupVersion": item}]} for item in served]
+        return web.json_response({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
@@ -184,6 +197,8 @@ class FakeKube:
         item = self.objects.create(resource, namespace, await request.json(), request.query["fieldManager"])
         if resource == "pods":
             self.kubelet.wake(item)
+        if resource == "leaderworkersets":
+            self.groups.wake(item)
         return web.json_response(item, status=201)
 
     async def _apply(self, request: web.Request) -> web.StreamResponse:

@@ -17,6 +17,7 @@ import aiohttp
 
 from tests.support.gateway import Api, GatewayProcess, eventually
 from tests.support.ray.cluster import DASHBOARD, RealCluster
+from tests.support.ray.spreading import Spreading
 
 TOKEN = "a-token-of-the-test-and-no-other"
 PATIENCE_S = 120.0
@@ -33,7 +34,8 @@ def say(text: str) -> None:
 class Scenario:
     """The steps, in order."""
 
-    def __init__(self, cluster: RealCluster, gateway: GatewayProcess, model: str) -> None:
+    def __init__(self, cluster: RealCluster, gateway: GatewayProcess, model: str, python: str) -> None:
+        self._python = python
         self._cluster = cluster
         self._gateway = gateway
         self._model = model
@@ -45,6 +47,8 @@ class Scenario:
             await self._offers(api)
             pool = await api.make_pool("gpus", provider="ray", allowed_gpu_types=["A100"])
             await self._refused(api, pool)
+            await Spreading(api, pool, self._python).run()
+            say("an engine on both nodes served, and ended with all of its workers")
             self._id = await self._deploy(api, pool)
             await self._answers(api)
             await self._logs(api)
@@ -60,7 +64,8 @@ class Scenario:
     async def _offers(self, api: Api) -> None:
         async def look() -> Any:
             status, found = await api.rest.call("GET", "/deployment/provider/resources?provider=ray")
-            return status == 200 and len(found["resources"]) == 2 and found["resources"]
+            single = [item for item in found.get("resources", []) if "machines" not in item["metadata"]]
+            return status == 200 and len(single) == 2 and single
 
         found = await eventually(look, within_s=PATIENCE_S)
         assert all((item["gpu_type"], item["gpu_count"]) == ("A100", 1) for item in found), found
@@ -72,8 +77,8 @@ class Scenario:
             return status == 400 and found
 
         found = await eventually(look, within_s=PATIENCE_S)
-        assert "gpu_per_replica 2 is more than the 1 GPUs" in str(found), found
-        say("more GPUs than a node has are refused")
+        assert "engine llamacpp cannot run over several nodes" in str(found), found
+        say("more GPUs than a node has are refused to an engine that cannot run over several")
 
     def _request(self, pool: str, **fields: Any) -> dict[str, Any]:
         return {
@@ -188,7 +193,7 @@ async def main(python: str, model: str, folder: Path) -> None:
     settings = {"providers__ray__address": DASHBOARD, "providers__ray__token": TOKEN}
     gateway = GatewayProcess(folder / "data", **settings, offers_interval_s=2.0)
     try:
-        await Scenario(cluster, gateway, model).run()
+        await Scenario(cluster, gateway, model, python).run()
     except BaseException:
         print(gateway.log.read_text()[-20_000:] if gateway.log.exists() else "no gateway log")
         raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -22,8 +22,7 @@ class Reply:
     """Trailing metadata, without what gRPC itself puts there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What belongs to one RPC beside its messages."""
 
     metadata: Metadata
@@ -34,12 +33,14 @@ class Call:
     """The caller's address, as gRPC writes it: ``ipv4:127.0.0.1:1234``."""
     reply: Reply | None = None
     """Where the upstream puts the service's metadata; None: nobody wants it."""
+    admitted: object = None
+    """What was found out about a caller who was asked before; handlers in this process have it in their context."""
 
 
 class Rpc(Protocol):
     """One RPC, ready to be called. Cancelling the awaiting task cancels the RPC."""
 
-    async def unary(self, request: bytes, call: Call) -> bytes:
+    def unary(self, request: bytes, call: Call) -> Coroutine[Any, Any, bytes]:
         """Call a method without streams. Raises `UpstreamError` for a status other than OK."""
         ...
 

@@ -40,9 +40,12 @@ class InProcessContext:
         "_reader",
         "_trailing",
         "_writer",
+        "admitted",
     )
 
     def __init__(self, call: Call, deadline: float | None) -> None:
+        self.admitted: Final = call.admitted
+        """What the gateway was given when it let the caller in; a server's context has no such thing."""
         self._metadata = call.metadata
         self._peer = call.peer
         self._deadline = deadline
@@ -233,6 +236,8 @@ class InProcessContext:
 
 
 def _checked(metadata: Any) -> Metadata:
+    if metadata.__class__ is tuple and all(map(_is_text, metadata)):
+        return metadata
     pairs: list[Any] = list(metadata) if hasattr(metadata, "__iter__") else [metadata]
     for pair in pairs:
         if not (isinstance(pair, tuple) and len(cast("tuple[object, ...]", pair)) == 2):
@@ -241,6 +246,10 @@ def _checked(metadata: Any) -> Metadata:
         if not isinstance(key, str) or not isinstance(value, str | bytes):
             raise TypeError(f"metadata is pairs of a string and a string or bytes, not {pair!r}")
     return tuple(pairs)
+
+
+def _is_text(pair: Any) -> bool:
+    return pair.__class__ is tuple and len(pair) == 2 and pair[0].__class__ is pair[1].__class__ is str
 
 
 def _status_details(trailing: Any) -> bytes | None:

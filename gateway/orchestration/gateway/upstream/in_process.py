@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeGuard
 
 import grpc
@@ -97,10 +97,11 @@ class InProcessRpc:
         self._name = method.full_name
         self._gives_stream = method.server_streaming
 
-    async def unary(self, request: bytes, call: Call) -> bytes:
+    def unary(self, request: bytes, call: Call) -> Coroutine[Any, Any, bytes]:
         """Call a method without streams, in the caller's own task."""
-        if call.timeout is None:
-            return await self._unary(request, call, None)
+        return self._unary(request, call, None) if call.timeout is None else self._in_time(request, call)
+
+    async def _in_time(self, request: bytes, call: Call) -> bytes:
         scope, response = asyncio.timeout(call.timeout), b""
         try:
             async with scope:

@@ -300,5 +300,6 @@ class Starter:
             resource_id=replica.resource_id,
             pricing_model=replica.pricing_model,
             regions=pool.region_constraint,
+            over_nodes=plan.over_nodes,
             install_hint=plan.install_hint,
         )

@@ -57,7 +57,9 @@ def never(deployment: Demand, view: PoolView) -> Refusal | None:
     refusal = pool_never(deployment, view)
     if refusal is not None or view.offers_unknown:
         return refusal
-    largest_first = sorted(view.places, key=lambda place: -place.gpu_total)
+    looked_at = [place for place in view.places if place.is_meant_for(deployment)]
+    # Several nodes together come first: why they are refused says more than that one is too small.
+    largest_first = sorted(looked_at, key=lambda place: (place.nodes == 1, -place.gpu_total))
     refusals = [place_never(deployment, view, place) for place in largest_first]
     return refusals[0] if refusals and all(refusals) else None
 
@@ -68,7 +70,8 @@ def capacity(deployment: Demand, view: PoolView) -> tuple[int | None, str]:
     None: no limit is known.
     """
     pool = view.pool
-    fitting = [place for place in view.places if place_never(deployment, view, place) is None]
+    looked_at = [place for place in view.places if place.is_meant_for(deployment)]
+    fitting = [place for place in looked_at if place_never(deployment, view, place) is None]
     limits: list[tuple[int, str]] = []
     if pool.max_nodes and not view.shares_nodes:
         limits.append((pool.max_nodes, f"max_nodes {pool.max_nodes}"))
@@ -106,6 +109,8 @@ def candidates(deployment: Demand, view: PoolView) -> list[Candidate]:
     policy = policy_of(pool)
     found: list[tuple[tuple[float, ...], Candidate]] = []
     for place in view.places:
+        if not place.is_meant_for(deployment):
+            continue
         for_good = place_never(deployment, view, place)
         refused = for_good or place_now(deployment, view, place)
         rank = (refused is not None, for_good is not None, *_preference(policy, place))

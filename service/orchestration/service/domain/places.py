@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from orchestration.service.engines.over_nodes import Reach, reach
+from orchestration.service.engines.table import UnknownEngineError, get_engine
 from orchestration.store.records import Node, NodeState, Pool, Reservation
 
 SPOT_MODELS = frozenset({"spot", "auction"})
@@ -36,13 +38,27 @@ class Demand(Protocol):
         """GPUs that each of them needs; 0: none."""
         ...
 
+    @property
+    def configuration(self) -> Mapping[str, object]:
+        """The engine's, of which only what tells how it runs over several nodes counts."""
+        ...
 
-DemandKey = tuple[str, str, str, int]
+
+DemandKey = tuple[str, str, str, int, Reach]
 
 
 def demand_key(demand: Demand) -> DemandKey:
     """Equal for deployments that are placed alike."""
-    return (demand.owner_id, demand.org_id, demand.engine, demand.gpu_per_replica)
+    return (demand.owner_id, demand.org_id, demand.engine, demand.gpu_per_replica, reach_of(demand))
+
+
+def reach_of(demand: Demand) -> Reach:
+    """Whether, and how, the deployment's engine runs over several nodes."""
+    try:
+        engine = get_engine(demand.engine)
+    except UnknownEngineError as error:  # accepted once, by another version
+        return Reach((), str(error))
+    return reach(engine, demand.gpu_per_replica, demand.configuration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +78,12 @@ class Offer:
     """How many more can be had now: what the provider told, less what was placed since."""
     held: int = 0
     """Replicas of this pool that run on it."""
+    nodes: int = 1
+    """Machines that it is made of; above 1 for replicas with exactly `gpu_count` GPUs."""
+    way: str = ""
+    """How an engine must be able to run over them."""
+    one_node_because: str = ""
+    """Why no replica spans several such machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +109,14 @@ class Place:
     pricing_model: str = ""
     available: int = 0
     """Of an offer, how many more can be had."""
+    nodes: int = 1
+    way: str = ""
+    one_node_because: str = ""
+    """As those of `Offer`."""
+
+    def is_meant_for(self, demand: Demand) -> bool:
+        """Whether it is to be looked at: machines together are for replicas of exactly their size."""
+        return self.nodes == 1 or self.gpu_total == demand.gpu_per_replica
 
 
 @dataclass(frozen=True)
@@ -174,4 +204,7 @@ def _of_offer(offer: Offer, pool: Pool) -> Place:
         slug=offer.slug,
         pricing_model=offer.pricing_model,
         available=offer.available,
+        nodes=offer.nodes,
+        way=offer.way,
+        one_node_because=offer.one_node_because,
     )

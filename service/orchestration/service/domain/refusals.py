@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestration.service.domain import gpu
-from orchestration.service.domain.places import SPOT_MODELS, Demand, Place, PoolView, takes_replicas
+from orchestration.service.domain.places import SPOT_MODELS, Demand, Place, PoolView, reach_of, takes_replicas
 from orchestration.service.domain.policy import policy_of
 from orchestration.store.records import Pool, PoolState
 
 CPU_REPLICAS_PER_VCPU = 4
 """Replicas without a GPU that one CPU of a node takes unless the pool's policy says otherwise: engines share CPUs well
 while they wait for requests, and a machine without any bound would be started to death."""
+_CANNOT = "a replica cannot have several nodes"
+_NEAREST = 6
+"""Sizes that are told where the one that was asked for cannot be had."""
 EPSILON = 1e-9
 """Prices are sums of floats: a cap is not broken by their rounding."""
 
@@ -36,11 +39,12 @@ def pool_never(deployment: Demand, view: PoolView) -> Refusal | None:
         return Refusal(
             "ENGINE_NOT_SUPPORTED", f"provider {pool.provider} cannot run engine {deployment.engine!r}; it runs {known}"
         )
-    if pool.gpu_count and want > pool.gpu_count:
+    if pool.gpu_count and want > pool.gpu_count and not any(_is_several(place, want) for place in view.places):
         text = (
             f"gpu_per_replica {want} is more than the {pool.gpu_count} GPUs of a node (gpu_count) of pool {pool.name!r}"
         )
-        return Refusal("GPU_COUNT_EXCEEDED", text)
+        why = next((place.one_node_because for place in view.places if place.one_node_because), "")
+        return Refusal("GPU_COUNT_EXCEEDED", f"{text}; {_CANNOT}: {why}" if why else text)
     return None
 
 
@@ -72,15 +76,41 @@ def _never(deployment: Demand, view: PoolView, place: Place) -> Iterator[Refusal
         text = f"pool {pool.name!r} is constrained to {', '.join(pool.region_constraint)}, and {place.what} is in "
         yield Refusal("REGION_NOT_ALLOWED", text + (place.region or "no region that is known"))
     if want > place.gpu_total:
-        hint = "; set gpu_per_replica to 0 to run on CPUs" if place.gpu_total == 0 else ""
+        hint = (
+            "; set gpu_per_replica to 0 to run on CPUs" if place.gpu_total == 0 else _one_node(deployment, view, place)
+        )
         text = f"gpu_per_replica {want} is more than the {place.gpu_total} GPUs of {where}{hint}"
         yield Refusal("GPU_COUNT_EXCEEDED", text)
+    if place.nodes > 1 and place.way not in (able := reach_of(deployment)).ways:
+        text = f"gpu_per_replica {want} is more than the GPUs of one node of provider {pool.provider}, and "
+        yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not)
     if want and not gpu.allowed(place.gpu_type, pool.allowed_gpu_types):
         text = f"{where} has {place.gpu_type or 'GPUs of no known type'}, and the pool allows "
         yield Refusal("GPU_TYPE_NOT_ALLOWED", text + ", ".join(pool.allowed_gpu_types))
     if pool.max_cost_per_hour and place.price_per_hour > pool.max_cost_per_hour + EPSILON:
         text = f"one replica on {where} costs {place.price_per_hour:g}/h, over max_cost_per_hour "
         yield Refusal("PRICE_CAP_EXCEEDED", f"{text}{pool.max_cost_per_hour:g}")
+
+
+def _is_several(place: Place, want: int) -> bool:
+    return place.nodes > 1 and place.gpu_total == want
+
+
+def _one_node(deployment: Demand, view: PoolView, place: Place) -> str:
+    """Why a replica that is larger than the place does not get several of its kind; empty where none ever does."""
+    if place.one_node_because:
+        return f"; {_CANNOT}: {place.one_node_because}"
+    kind = (place.gpu_type, place.region)
+    sizes = sorted(
+        {other.gpu_total for other in view.places if other.nodes > 1 and (other.gpu_type, other.region) == kind}
+    )
+    if not sizes:
+        return ""
+    able = reach_of(deployment)
+    if not able.ways:
+        return f"; {_CANNOT}: {able.why_not}"
+    near = sorted(sorted(sizes, key=lambda size: abs(size - deployment.gpu_per_replica))[:_NEAREST])
+    return f"; over several nodes it must split evenly: there are {', '.join(map(str, near))}"
 
 
 def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:
@@ -95,9 +125,9 @@ def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:
     if place.pricing_model not in SPOT_MODELS and policy.spot == "prefer" and not policy.fallback_to_on_demand:
         text = f"{place.what} is no spot capacity, and the policy of pool {pool.name!r} says fallback_to_on_demand "
         yield Refusal("ON_DEMAND_NOT_ALLOWED", text + "false")
-    if pool.gpu_count and place.gpu_total != pool.gpu_count:
-        text = f"{place.what} has {place.gpu_total} GPUs, and pool {pool.name!r} takes machines with {pool.gpu_count}"
-        yield Refusal("GPU_COUNT_NOT_ALLOWED", f"{text} (gpu_count)")
+    if pool.gpu_count and place.gpu_total != pool.gpu_count * place.nodes:
+        text = f"{place.what} has {place.gpu_total // place.nodes} GPUs, and pool {pool.name!r} takes machines with "
+        yield Refusal("GPU_COUNT_NOT_ALLOWED", f"{text}{pool.gpu_count} (gpu_count)")
 
 
 def _region_allowed(region: str, pool: Pool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,27 @@ class EngineRequest:
     configuration: Mapping[str, object]
     """JSON values; numbers arrive as float (google.protobuf.Struct), also whole ones."""
     env: Mapping[str, str]
+
+
+RAY = "ray"
+"""Over several nodes: started once, on one of them, and its workers by itself through the Ray cluster it runs in."""
+GROUP = "group"
+"""Over several nodes: started on each of them, and told its rank and where the first one is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverNodes:
+    """How an engine is started that runs over several nodes; an empty command: it cannot in that way.
+
+    Words may hold ``{nodes}`` and ``{gpus_per_node}`` besides what `EnginePlan.command` may.
+    """
+
+    ray: tuple[str, ...] = ()
+    """See `RAY`."""
+    leader: tuple[str, ...] = ()
+    """See `GROUP`; rank 0, which serves. May hold ``{node_rank}`` and ``{leader}``, the leader's address."""
+    worker: tuple[str, ...] = ()
+    """The same on every other node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +74,8 @@ class EnginePlan:
     """Where the models that are served are listed; empty: the engine is not asked for them."""
     served_model: str = ""
     """The name that must be listed there."""
+    over_nodes: OverNodes = field(default_factory=OverNodes)
+    """How it is started where a replica is larger than a node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

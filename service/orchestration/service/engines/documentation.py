@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from orchestration.service.engines.artifacts import ACCEPTED
+from orchestration.service.engines.base import GROUP, RAY
 from orchestration.service.engines.common_keys import COMMON_KEYS
 from orchestration.service.engines.engine import Engine
 from orchestration.service.engines.keys import Key
@@ -27,11 +28,19 @@ does a name that `args` sets.
 
 A model is one of {ACCEPTED}. Numbers may be written with or without a point: `8080.0` is 8080.
 """
+_WAYS = {
+    GROUP: "started on each of them (kubernetes)",
+    RAY: "through the Ray cluster that it is in (ray)",
+}
 _COMMON = """\
 ## Keys of every engine
 
 `command`, `args` and values of `env` may hold `{port}`, `{host}` and `{model}`, which are replaced where the replica
 runs. Flags and variables that a row sets itself cannot be given again. `PORT`, `HOST` and `MODEL` are always set.
+
+A replica that is larger than a node (`gpu_per_replica`) runs over several of them where its provider and its engine
+can: the section of an engine says so, and others are refused. `tensor_parallel_size` is then the GPUs of one node, and
+`pipeline_parallel_size` the number of nodes, unless the configuration says otherwise; together they make all GPUs.
 """
 
 
@@ -72,6 +81,8 @@ def _section(engine: Engine) -> str:
     if engine.served_name_key:
         asked = f"{engine.openai_path}/models"
         lines.append(f"- Asked for its model: {_code(asked)} must list `{engine.served_name_key}`")
+    if engine.ways:
+        lines.append(f"- Over several nodes: {', '.join(_WAYS[way] for way in engine.ways)}")
     if engine.own_flags:
         lines.append(f"- Sets itself: {', '.join(map(_code, engine.own_flags))}")
     if engine.own_variables:

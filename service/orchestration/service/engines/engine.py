@@ -63,6 +63,18 @@ class Engine:
     """Values of keys that were not given."""
     gpu_key: str = ""
     """Key that says over how many GPUs the model is split; never more than a replica has."""
+    pipeline_key: str = ""
+    """Key that says in how many stages the model is split, each over as many GPUs as `gpu_key` says."""
+    ways: tuple[str, ...] = ()
+    """Ways in which it runs over several nodes (`base.RAY`, `base.GROUP`), with both keys; empty: in none."""
+    ray_arguments: tuple[str, ...] = ()
+    """More arguments over several nodes by Ray."""
+    group_arguments: tuple[str, ...] = ()
+    """More arguments of every process of a group."""
+    worker_arguments: tuple[str, ...] = ()
+    """And of those that are not the leader."""
+    takes_multi_node: bool = False
+    """The caller says by the key ``multi_node`` in which way the command runs over several nodes."""
     own_flags: tuple[str, ...] = ()
     """Flags that are always set, and that ``configuration.args`` therefore must not hold."""
     environment: Callable[[EngineRequest, Settings], Mapping[str, str]] = no_environment
@@ -81,3 +93,15 @@ class Engine:
     """With ``openai_models``: the key that holds the name in OpenAI requests."""
     served_name_flags: tuple[str, ...] = ()
     """Flags by which ``configuration.args`` may give another name; which one holds is then not known here."""
+
+    def command(self, request: EngineRequest, settings: Settings, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The command line; ``extra`` comes before the caller's own arguments."""
+        given = settings.get("command")
+        # Ollama's executable is a shell: its row puts the command inside the script.
+        executable = given if isinstance(given, tuple) and self.takes_args else self.executable
+        flags = tuple(
+            word for key in self.keys if key.name in settings for word in key.to_arguments(settings[key.name])
+        )
+        args = settings.get("args", ())
+        given_args = args if isinstance(args, tuple) else ()
+        return (*executable, *self.arguments(request, settings), *flags, *extra, *given_args)

@@ -12,6 +12,11 @@ Kind = Literal["integer", "number", "boolean", "string", "strings", "variables"]
 Setting = int | float | bool | str | tuple[str, ...] | Mapping[str, str]
 """A configuration value after its check, of the Python type that its key's kind stands for."""
 
+NODES, GPUS_PER_NODE = "{nodes}", "{gpus_per_node}"
+"""Words of commands over several nodes: how many there are, and GPUs of each that the replica has."""
+NODE_RANK, LEADER = "{node_rank}", "{leader}"
+"""And in a group: which of them it is, from 0, and the address of the one that is 0."""
+
 _WANTED: Mapping[Kind, str] = {
     "integer": "a whole number",
     "number": "a number",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from orchestration.service.engines.artifacts import Form, plain
-from orchestration.service.engines.base import EngineRequest
+from orchestration.service.engines.base import GROUP, EngineRequest
 from orchestration.service.engines.engine import BATCH, EMBEDDING, INFERENCE, Engine, Settings
-from orchestration.service.engines.keys import Key
+from orchestration.service.engines.keys import LEADER, NODE_RANK, NODES, Key
 from orchestration.service.engines.shared_arguments import (
     LISTEN,
     REVISION,
     SERVED_MODEL_NAME,
     TRUST_REMOTE_CODE,
+    pipeline_size,
     served_name,
+    split_issues,
     split_over_gpus,
 )
+
+_MEETING_PORT = 20000
+"""Where the processes of a group find each other, on the leader."""
 
 
 def _defaults(request: EngineRequest) -> Settings:
@@ -38,8 +43,10 @@ SGLANG = Engine(
             kind="integer",
             flag="--tp-size",
             minimum=1,
-            about="GPUs that one model is split over; `gpu_per_replica` when absent and above 1.",
+            about="GPUs that one model is split over; `gpu_per_replica` when absent and above 1, "
+            "over several nodes those of one node.",
         ),
+        pipeline_size("--pp-size"),
         Key(
             name="context_length",
             kind="integer",
@@ -98,8 +105,23 @@ SGLANG = Engine(
     ready_means="the model is loaded and has generated a token",
     defaults=_defaults,
     gpu_key="tensor_parallel_size",
+    pipeline_key="pipeline_parallel_size",
+    rules=split_issues,
+    ways=(GROUP,),
+    group_arguments=("--nnodes", NODES, "--node-rank", NODE_RANK, "--dist-init-addr", f"{LEADER}:{_MEETING_PORT}"),
     readiness="openai_models",
     served_name_key="served_model_name",
     served_name_flags=("--served-model-name",),
-    own_flags=("--host", "--port", "--model-path", "--model", "--enable-metrics", "--is-embedding"),
+    notes="Not tried over several nodes.",
+    own_flags=(
+        "--host",
+        "--port",
+        "--model-path",
+        "--model",
+        "--enable-metrics",
+        "--is-embedding",
+        "--nnodes",
+        "--node-rank",
+        "--dist-init-addr",
+    ),
 )

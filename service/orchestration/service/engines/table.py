@@ -12,6 +12,7 @@ from orchestration.service.engines.embedding_engines import INFINITY, TEI
 from orchestration.service.engines.engine import Engine, Settings
 from orchestration.service.engines.llamacpp import LLAMACPP
 from orchestration.service.engines.ollama import OLLAMA
+from orchestration.service.engines.over_nodes import alone, over_nodes
 from orchestration.service.engines.sglang import SGLANG
 from orchestration.service.engines.tgi import TGI
 from orchestration.service.engines.triton import TRITON
@@ -56,7 +57,7 @@ def plan(request: EngineRequest) -> EnginePlan:
     served_model = _served_model(engine, settings)
     return EnginePlan(
         engine=engine.name,
-        command=_command(engine, request, settings),
+        command=alone(engine.command(request, settings), request),
         env=_environment(engine, request, settings),
         image=str(
             settings.get(
@@ -74,16 +75,8 @@ def plan(request: EngineRequest) -> EnginePlan:
         readiness=engine.readiness,
         models_path=f"{engine.openai_path}/models" if served_model else "",
         served_model=served_model,
+        over_nodes=over_nodes(engine, request, settings),
     )
-
-
-def _command(engine: Engine, request: EngineRequest, settings: Settings) -> tuple[str, ...]:
-    given = settings.get("command")
-    # Ollama's executable is a shell: its row puts the command inside the script.
-    executable = given if isinstance(given, tuple) and engine.takes_args else engine.executable
-    flags = tuple(word for key in engine.keys if key.name in settings for word in key.to_arguments(settings[key.name]))
-    args = settings.get("args", ())
-    return (*executable, *engine.arguments(request, settings), *flags, *(args if isinstance(args, tuple) else ()))
 
 
 def _served_model(engine: Engine, settings: Settings) -> str:

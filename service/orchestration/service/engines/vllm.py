@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from orchestration.service.engines.artifacts import Form, form_of, plain
-from orchestration.service.engines.base import EngineRequest
+from orchestration.service.engines.base import GROUP, RAY, EngineRequest
 from orchestration.service.engines.engine import BATCH, EMBEDDING, INFERENCE, Engine, Settings
-from orchestration.service.engines.keys import Key
+from orchestration.service.engines.keys import LEADER, NODE_RANK, NODES, Key
 from orchestration.service.engines.shared_arguments import (
     LISTEN,
     REVISION,
     SERVED_MODEL_NAME,
     TRUST_REMOTE_CODE,
+    pipeline_size,
     served_name,
+    split_issues,
     split_over_gpus,
 )
 
@@ -40,8 +42,10 @@ VLLM = Engine(
             kind="integer",
             flag="--tensor-parallel-size",
             minimum=1,
-            about="GPUs that one model is split over; `gpu_per_replica` when absent and above 1.",
+            about="GPUs that one model is split over; `gpu_per_replica` when absent and above 1, "
+            "over several nodes those of one node.",
         ),
+        pipeline_size("--pipeline-parallel-size"),
         Key(
             name="max_model_len",
             kind="integer",
@@ -106,9 +110,25 @@ VLLM = Engine(
     ready_means="the model is loaded: the port opens only then",
     defaults=_defaults,
     gpu_key="tensor_parallel_size",
+    pipeline_key="pipeline_parallel_size",
+    rules=split_issues,
+    ways=(GROUP, RAY),
+    ray_arguments=("--distributed-executor-backend", "ray"),
+    group_arguments=("--nnodes", NODES, "--node-rank", NODE_RANK, "--master-addr", LEADER),
+    worker_arguments=("--headless",),
     readiness="openai_models",
     served_name_key="served_model_name",
     served_name_flags=("--served-model-name",),
-    notes="Models in S3 or GCS need the `runai` extra of vLLM.",
-    own_flags=("--host", "--port", "--model", "--runner"),
+    notes="Models in S3 or GCS need the `runai` extra of vLLM. A replica that is started on each of several nodes\n"
+    "needs a version that knows `--nnodes` and `--headless`. Not tried over several nodes.",
+    own_flags=(
+        "--host",
+        "--port",
+        "--model",
+        "--runner",
+        "--nnodes",
+        "--node-rank",
+        "--master-addr",
+        "--headless",
+    ),
 )

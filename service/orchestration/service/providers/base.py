@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from orchestration.service.engines.base import OverNodes
+
 PROVIDER_CLOSED = "PROVIDER_CLOSED"
 """Reason of a provider that is closed: this process ends, and the next one goes on."""
 
@@ -70,6 +72,13 @@ class Resource:
     price_per_hour: float = 0.0
     available_count: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    nodes: int = 1
+    """Machines that one replica takes. Above 1 `gpu_count` and the price are those of all of them together, and a
+    replica has exactly so many GPUs."""
+    way: str = ""
+    """How an engine must be able to run over them: one of `orchestration.service.engines.base` RAY and GROUP."""
+    one_node_because: str = ""
+    """Why no replica spans several machines of this kind; empty where some may, or no more is known than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +126,8 @@ class InstanceSpec:
     """Of that offer: ``spot`` may be taken back at any time."""
     regions: tuple[str, ...] = ()
     """Where it may run; empty: anywhere."""
+    over_nodes: OverNodes = field(default_factory=OverNodes)
+    """How the engine is started on an offer of several machines, in place of ``command``."""
     install_hint: str
     """What to do when ``command[0]`` is not there, e.g. ``pip install vllm``; part of the error a person reads."""
 

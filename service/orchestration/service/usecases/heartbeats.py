@@ -147,8 +147,12 @@ class HeartbeatUseCase:
         return changed
 
 
+_NAMES: dict[Any, str] = {field: field.name for field in pb.HeartbeatRequest.DESCRIPTOR.fields}
+"""A descriptor makes its name anew whenever it is asked."""
+
+
 def _told(request: pb.HeartbeatRequest) -> _Told:
-    return {field.name: value for field, value in request.ListFields()}
+    return {_NAMES[field]: value for field, value in request.ListFields()}
 
 
 def _differs(node: Node, told: _Told, state: NodeState | None) -> bool:

@@ -89,8 +89,9 @@ class PoolViews:
         held = Counter(_taken(replica) for replica in placed if replica.pool_id == pool.id)
         # What had not been made when the provider was asked is not in its answer.
         unseen = Counter(_taken(replica) for replica in placed if not 0.0 < replica.billed_from < listing.asked_at)
+        one_node = "" if able.multi_node else f"provider {pool.provider} runs a replica on one machine"
         offers = [
-            _offer(resource, held[key], unseen[key])
+            _offer(resource, held[key], unseen[key], one_node)
             for resource in listing.resources
             for key in [(resource.provider_resource_id, resource.pricing_model)]
         ]
@@ -113,7 +114,7 @@ def _taken(replica: Replica) -> tuple[str, str]:
     return (replica.resource_id, replica.pricing_model)
 
 
-def _offer(resource: Resource, held: int, unseen: int) -> Offer:
+def _offer(resource: Resource, held: int, unseen: int, one_node: str) -> Offer:
     return Offer(
         resource_id=resource.provider_resource_id,
         slug=resource.metadata.get("slug", ""),
@@ -125,4 +126,7 @@ def _offer(resource: Resource, held: int, unseen: int) -> Offer:
         price_per_hour=resource.price_per_hour,
         available=resource.available_count - unseen,
         held=held,
+        nodes=resource.nodes,
+        way=resource.way,
+        one_node_because=resource.one_node_because or one_node,
     )

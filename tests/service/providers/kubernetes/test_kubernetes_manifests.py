@@ -12,7 +12,7 @@ import pytest
 from orchestration.service.providers.base import CapacityError, ProviderUnavailableError
 from orchestration.service.providers.kubernetes.settings import parse
 from orchestration.service.settings import load_settings
-from tests.support.kubernetes.harness import KubernetesHarness, kubernetes_harness
+from tests.support.kubernetes.harness import KubernetesHarness, group_spec, kubernetes_harness
 from tests.support.kubernetes.manifests import FOLDER, ROOT, grants, load
 from tests.support.provider_conformance import read
 from tests.support.provider_processes import ended, gone, until, until_async
@@ -46,10 +46,22 @@ async def _whole_life(harness: KubernetesHarness) -> None:
     await until_async(is_gone, 30)
 
 
+async def _life_of_a_group(harness: KubernetesHarness) -> None:
+    """And on several nodes."""
+    harness.kube.serves_groups = True
+    for number in (1, 2):
+        harness.kube.add_node(f"gpu-{number}", gpus=2, gpu_type="NVIDIA-L4")
+    await harness.provider.create(group_spec(harness, "wide"))
+    assert len(await harness.provider.list_owned()) == 1
+    await harness.provider.delete("wide")
+    await gone(harness.provider, "wide")
+
+
 async def test_the_roles_grant_what_the_provider_asks_for_and_no_more(tmp_path: Path) -> None:
     settings = {"endpoint": "node_port", "lost_node_s": "1"}
     async with kubernetes_harness(tmp_path, settings) as harness:
         harness.kube.granted = grants(*_ROLES)
+        await _life_of_a_group(harness)
         await _whole_life(harness)
         assert set(harness.kube.calls) == harness.kube.granted
 

@@ -23,7 +23,7 @@ def test_the_entry_point_makes_the_provider(tmp_path: Path) -> None:
     (entry,) = entry_points(group="orchestration.providers", name="ray")
     provider = entry.load()(context(tmp_path, ADDRESS))
     assert isinstance(provider, RayProvider)
-    assert (provider.name, provider.capabilities.multi_node) == ("ray", False)
+    assert (provider.name, provider.capabilities.multi_node) == ("ray", True)
 
 
 async def test_without_an_address_it_says_what_to_set(tmp_path: Path) -> None:

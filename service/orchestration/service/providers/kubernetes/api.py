@@ -14,11 +14,13 @@ from orchestration.service.providers.http_client import Answer, HttpClient, Http
 from orchestration.service.providers.kubernetes.kubeconfig import Cluster
 from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json
 from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
-from orchestration.service.providers.kubernetes.shapes import bad_answer, object_in, page_in
+from orchestration.service.providers.kubernetes.shapes import api_groups_in, bad_answer, object_in, page_in
 
 _PAGE = 500
 _MOST_PAGES = 1000
 """Half a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
+GROUP_VERSION = "leaderworkerset.x-k8s.io/v1"
+"""Of LeaderWorkerSet, a resource that a cluster serves where it was installed."""
 _APPLY_TRIES = 4
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _NOT_ASCII = re.compile("[\x7f-\uffff]")
@@ -75,6 +77,10 @@ class KubeApi:
             raise
         return object_in(answer, _meant(path)[1])
 
+    async def api_groups(self) -> frozenset[str]:
+        """Groups and versions of the API that are served, such as ``apps/v1``."""
+        return api_groups_in(await self._call("GET", "/apis"))
+
     async def find_all(self, path: str, **selectors: str) -> list[Json]:
         """All objects that the selectors mean."""
         found, _ = await self.snapshot(path, **selectors)
@@ -108,9 +114,16 @@ class KubeApi:
                 if refused.status != 409 or refused.is_managed_elsewhere or not tries_left:
                     raise
 
-    async def delete(self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None) -> bool:
-        """Ask for its end; False when it is not there, or is another one by now."""
+    async def delete(
+        self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None, *, foreground: bool = False
+    ) -> bool:
+        """Ask for its end; False when it is not there, or is another one by now.
+
+        ``foreground``: it stays, marked as deleted, until all that it owns is gone.
+        """
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": dict(preconditions)}
+        if foreground:
+            body["propagationPolicy"] = "Foreground"
         if grace_s is not None:
             body["gracePeriodSeconds"] = grace_s
         try:
@@ -169,6 +182,16 @@ def path(resource: str, namespace: str = "", name: str = "", sub: str = "") -> s
     '/api/v1/namespaces/ns/pods/a/log'
     """
     parts = ["/api/v1", *(["namespaces", quote(namespace, safe="")] if namespace else []), resource, name, sub]
+    return "/".join(part for part in parts if part)
+
+
+def group_path(namespace: str, name: str = "") -> str:
+    """Path of LeaderWorkerSets: those of a namespace, or one.
+
+    >>> group_path("ns", "a")
+    '/apis/leaderworkerset.x-k8s.io/v1/namespaces/ns/leaderworkersets/a'
+    """
+    parts = ["/apis", GROUP_VERSION, "namespaces", quote(namespace, safe=""), "leaderworkersets", name]
     return "/".join(part for part in parts if part)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import KubeApi, path
+from orchestration.service.providers.kubernetes.groups import Group, Groups, is_of_group
 from orchestration.service.providers.kubernetes.names import Json
 from orchestration.service.providers.kubernetes.places import Place, Places
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
@@ -23,6 +24,14 @@ class Found:
     place: Place
     api: KubeApi
     pod: Json
+    """Of a group the leader's."""
+    group: Group | None = None
+    """All of it, where the instance is one of several Pods."""
+
+    @property
+    def pods(self) -> tuple[Json, ...]:
+        """Every Pod of the instance that there is."""
+        return (self.pod,) if self.group is None else self.group.pods
 
     @property
     def path(self) -> str:
@@ -38,6 +47,7 @@ class Clusters:
         self._owner = owner
         self._apis = {(place.credential, place.context): KubeApi(places.cluster(place)) for place in places.all}
         self._watches = {place: PodWatch(self.api(place), place.namespace, owner) for place in places.all}
+        self._groups = {place: Groups(self.api(place), place.namespace, owner) for place in places.all}
         self._watching: list[asyncio.Task[None]] = []
         self._hints: dict[str, Place] = {}
         """By instance, where it was made or seen: there it is looked for, and nowhere else."""
@@ -64,6 +74,10 @@ class Clusters:
     def api(self, place: Place) -> KubeApi:
         """The API server of the place."""
         return self._apis[place.credential, place.context]
+
+    def groups(self, place: Place) -> Groups:
+        """The installation's LeaderWorkerSets there."""
+        return self._groups[place]
 
     def note(self, instance: str, place: Place) -> None:
         """Remember where it is."""
@@ -102,17 +116,34 @@ class Clusters:
         known = self._watches[place].get(name)
         try:
             pod = known or await api.get(path("pods", place.namespace, name))
+            if pod is None:
+                return await self._look_for_group(place, instance)
         except RefusedError as refused:
-            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
-        if pod is None or not self.is_ours(pod, instance):
-            return None
-        return Found(place, api, pod)
+            raise as_provider_error(refused, f"look at a replica in {place}") from refused
+        return Found(place, api, pod) if self.is_ours(pod, instance) else None
 
-    async def delete(self, found: Found, only_if: Mapping[str, str], grace_s: int | None = None) -> bool:
-        """Ask for the end of a Pod; False when it is gone, or not as the preconditions say. Raises `ProviderError`."""
-        self._watches[found.place].touch(found.pod["metadata"]["name"])
+    async def _look_for_group(self, place: Place, instance: str) -> Found | None:
+        group = await self._groups[place].look(instance)
+        return None if group is None else Found(place, self.api(place), group.leader, group)
+
+    async def delete_group(self, found: Found, group: Group) -> bool:
+        """Ask for the end of all of a group; False when it is gone. Raises `ProviderError`."""
         try:
-            return await found.api.delete(found.path, only_if, grace_s)
+            return await self._groups[found.place].delete(group)
+        except RefusedError as refused:
+            raise as_provider_error(refused, f"delete a LeaderWorkerSet in {found.place}") from refused
+
+    async def delete(
+        self, found: Found, only_if: Mapping[str, str], grace_s: int | None = None, pod: Json | None = None
+    ) -> bool:
+        """Ask for the end of a Pod; False when it is gone, or not as the preconditions say. Raises `ProviderError`.
+
+        ``pod``: one of a group.
+        """
+        name = (pod or found.pod)["metadata"]["name"]
+        self._watches[found.place].touch(name)
+        try:
+            return await found.api.delete(path("pods", found.place.namespace, name), only_if, grace_s)
         except RefusedError as refused:
             raise as_provider_error(refused, f"delete a Pod in {found.place}") from refused
 
@@ -130,10 +161,13 @@ class Clusters:
     async def _owned_in(self, place: Place) -> list[Found]:
         api = self.api(place)
         try:
-            pods = await api.find_all(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
+            found = await api.find_all(path("pods", place.namespace), labelSelector=names.owner_selector(self._owner))
+            pods = [pod for pod in found if names.is_owned(pod, self._owner)]
+            groups = await self._groups[place].owned(pods)
         except RefusedError as refused:
-            raise as_provider_error(refused, f"list Pods in {place}") from refused
-        return [Found(place, api, pod) for pod in pods if names.is_owned(pod, self._owner)]
+            raise as_provider_error(refused, f"list replicas in {place}") from refused
+        single = [Found(place, api, pod) for pod in pods if not is_of_group(pod)]
+        return single + [Found(place, api, group.leader, group) for group in groups]
 
 
 def _age(found: Found) -> tuple[float, str]:

@@ -15,9 +15,10 @@ from orchestration.service.providers.base import (
     ProviderError,
     ProviderUnavailableError,
 )
-from orchestration.service.providers.kubernetes import manifests, names, nodes
-from orchestration.service.providers.kubernetes.api import path
+from orchestration.service.providers.kubernetes import group_manifests, manifests, names, nodes
+from orchestration.service.providers.kubernetes.api import group_path, path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
+from orchestration.service.providers.kubernetes.group_creation import GroupCreator
 from orchestration.service.providers.kubernetes.names import Json, part
 from orchestration.service.providers.kubernetes.places import Place, Places
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
@@ -48,6 +49,7 @@ class Creator:
         self._clusters = clusters
         self._settings = settings
         self._clock = clock
+        self._groups = GroupCreator(clusters, settings, clock)
 
     async def create(self, spec: InstanceSpec) -> Found:
         """The instance's Pod, made if there is none, with its Secret and its Service.
@@ -60,7 +62,7 @@ class Creator:
         found = await self._clusters.look(place, spec.name) or await self._clusters.elsewhere(place, spec.name)
         found = found or await self._make(place, spec, offer)
         self._clusters.note(spec.name, found.place)
-        if found.pod["metadata"].get("deletionTimestamp") or part(container(found.pod), "state", "terminated"):
+        if _is_over(found):
             return found  # its Secret and Service have done their work
         await self._complete(found, spec)
         return found if self._settings.autoscaling else await self._scheduled(found)
@@ -69,9 +71,11 @@ class Creator:
         selector = await self._selector(place, spec, offer)
         kind = selector.get(self._settings.gpu_type_label, "")
         price = self._settings.gpu_price(kind) * spec.gpu_count if spec.gpu_count else self._settings.price_per_hour
-        pod = manifests.pod(spec, self._settings, selector=selector, price=price, now=self._clock())
         api = self._clusters.api(place)
         try:
+            if offer is not None and offer.nodes > 1:
+                return await self._groups.make(place, spec, offer.nodes, selector, price)
+            pod = manifests.pod(spec, self._settings, selector=selector, price=price, now=self._clock())
             made = await api.create(path("pods", place.namespace), pod)
         except RefusedError as refused:
             if refused.status != 409 or refused.reason == "Conflict":  # of a quota that others count on as well
@@ -80,18 +84,23 @@ class Creator:
             found = await self._clusters.look(place, spec.name)
             if found is not None:
                 return found
-            raise await self._taken(place, spec) from refused
+            raise await self._taken(place, spec, of_group=offer is not None and offer.nodes > 1) from refused
         return Found(place, api, made)
 
-    async def _taken(self, place: Place, spec: InstanceSpec) -> ProviderError:
-        name = names.object_name(spec.owner, spec.name)
+    async def _taken(self, place: Place, spec: InstanceSpec, *, of_group: bool) -> ProviderError:
+        if of_group:
+            what, name = "LeaderWorkerSet", names.group_name(spec.owner, spec.name)
+            target = group_path(place.namespace, name)
+        else:
+            what, name = "Pod", names.object_name(spec.owner, spec.name)
+            target = path("pods", place.namespace, name)
         try:
-            other = await self._clusters.api(place).get(path("pods", place.namespace, name))
+            other = await self._clusters.api(place).get(target)
         except RefusedError as refused:
-            raise as_provider_error(refused, f"look at a Pod in {place}") from refused
+            raise as_provider_error(refused, f"look at a {what} in {place}") from refused
         if other is None:
-            return ProviderUnavailableError(f"the Pod {name} in {place} has just gone; it can be made now")
-        return InstanceConflictError("NAME_TAKEN", f"the Pod {name} in {place} is there, and not of this gateway")
+            return ProviderUnavailableError(f"the {what} {name} in {place} has just gone; it can be made now")
+        return InstanceConflictError("NAME_TAKEN", f"the {what} {name} in {place} is there, and not of this gateway")
 
     async def _selector(self, place: Place, spec: InstanceSpec, offer: nodes.OfferId | None) -> Mapping[str, str]:
         """Labels of the nodes on which the replica may run."""
@@ -121,11 +130,17 @@ class Creator:
 
     async def _complete(self, found: Found, spec: InstanceSpec) -> None:
         """The Secret and the Service, as they are to be."""
-        name, uid = found.pod["metadata"]["name"], found.pod["metadata"]["uid"]
-        namespace = found.place.namespace
+        if found.group is not None and found.group.made is not None:
+            made = found.group.made
+            secret = group_manifests.secret(spec, made)
+            service = group_manifests.service(spec, self._settings, made)
+        else:
+            uid = found.pod["metadata"]["uid"]
+            secret, service = manifests.secret(spec, uid), manifests.service(spec, self._settings, uid)
+        name, namespace = secret["metadata"]["name"], found.place.namespace
         try:
-            await found.api.apply(path("secrets", namespace, name), manifests.secret(spec, uid))
-            await found.api.apply(path("services", namespace, name), manifests.service(spec, self._settings, uid))
+            await found.api.apply(path("secrets", namespace, name), secret)
+            await found.api.apply(path("services", namespace, name), service)
         except RefusedError as refused:
             raise _not_made(refused, found.place) from refused
 
@@ -133,8 +148,8 @@ class Creator:
         """Wait for the scheduler's word; a Pod that no node takes is taken back, and is `CapacityError`."""
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + _SCHEDULER_S, _FIRST_LOOK_S
-        while not found.pod["spec"].get("nodeName") and loop.time() < until:
-            why = unschedulable(found.pod)
+        while not _has_nodes(found) and loop.time() < until:
+            why = next((why for pod in found.pods if (why := unschedulable(pod))), "")
             if why and await self._take_back(found):
                 raise CapacityError(f"no node of {found.place} takes the replica: {why}")
             await asyncio.sleep(pause)
@@ -146,10 +161,23 @@ class Creator:
         return found
 
     async def _take_back(self, found: Found) -> bool:
-        """Whether the Pod was deleted just as it was last seen: nothing of it ever ran."""
+        """Whether the Pod was deleted just as it was last seen: nothing of it ever ran, and of a group not all."""
+        if found.group is not None:
+            return await self._clusters.delete_group(found, found.group)
         seen: Json = found.pod["metadata"]
         only_if = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
         return await self._clusters.delete(found, only_if, grace_s=0)
+
+
+def _is_over(found: Found) -> bool:
+    if found.group is not None:
+        return found.group.being_deleted
+    return bool(found.pod["metadata"].get("deletionTimestamp") or part(container(found.pod), "state", "terminated"))
+
+
+def _has_nodes(found: Found) -> bool:
+    complete = found.group is None or len(found.pods) >= found.group.size
+    return complete and all(pod["spec"].get("nodeName") for pod in found.pods)
 
 
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:

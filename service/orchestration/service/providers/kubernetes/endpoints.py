@@ -27,7 +27,7 @@ class Endpoints:
         port = _container_port(pod)
         match self._mode:
             case "service":
-                return f"http://{pod['metadata']['name']}.{found.place.namespace}.svc:{port}"
+                return f"http://{_service_name(pod)}.{found.place.namespace}.svc:{port}"
             case "pod_ip":
                 return _url(part(pod, "status").get("podIP"), port)
             case _:
@@ -39,7 +39,7 @@ class Endpoints:
         if uid in self._known:
             return self._known[uid]
         try:
-            service = await found.api.get(path("services", found.place.namespace, pod["metadata"]["name"]))
+            service = await found.api.get(path("services", found.place.namespace, _service_name(pod)))
         except RefusedError as refused:
             raise as_provider_error(refused, f"look at a Service in {found.place}") from refused
         url = self._given(service or {}, pod, port)
@@ -55,6 +55,12 @@ class Endpoints:
             return _url(part(pod, "status").get("hostIP"), ports[0].get("nodePort")) if ports else ""
         ingress: list[Json] = listed(part(service, "status", "loadBalancer"), "ingress")
         return _url(ingress[0].get("hostname") or ingress[0].get("ip"), port) if ingress else ""
+
+
+def _service_name(pod: Json) -> str:
+    """The Pod's own name, and of a group's leader what the label says."""
+    metadata = pod["metadata"]
+    return str(part(metadata, "labels").get(names.INSTANCE) or metadata["name"])
 
 
 def _container_port(pod: Json) -> int:

@@ -50,9 +50,12 @@ async def read_log(
     """Lines after the cursor; with ``follow`` until the container has ended and all of them are read."""
     while (found := await find()) is not None:
         state = part(container(found.pod), "state")
-        over = bool(state.get("terminated")) or part(found.pod, "status").get("phase") in {"Failed", "Succeeded"}
+        # A container of a group is restarted in place. Its first life is the replica's, and all that there is to read.
+        restarted = bool(part(container(found.pod), "lastState").get("terminated"))
+        ended = bool(state.get("terminated")) or part(found.pod, "status").get("phase") in {"Failed", "Succeeded"}
+        over = ended or restarted
         if over or state.get("running"):
-            lines = _stream(found, after, follow=follow and not over)
+            lines = _stream(found, after, follow=follow and not over, previous=restarted)
             try:
                 async for line in lines:
                     record = line.record()
@@ -65,9 +68,11 @@ async def read_log(
         await asyncio.sleep(_LOOK_AGAIN_S)
 
 
-async def _stream(found: Found, after: str, *, follow: bool) -> AsyncGenerator[_Line]:
+async def _stream(found: Found, after: str, *, follow: bool, previous: bool) -> AsyncGenerator[_Line]:
     """The lines of one answer that come after the cursor."""
     params = {"container": names.CONTAINER, "timestamps": "true", **({"follow": "true"} if follow else {})}
+    if previous:
+        params["previous"] = "true"
     cursor = _parse_cursor(after)
     if cursor is not None:
         # To the second, as the API has it, and one earlier, as stamps of two streams need not be in order.

@@ -20,9 +20,13 @@ REPLICA_ID = f"{PREFIX}/replica-id"
 PRICE = f"{PREFIX}/price-per-hour"
 CREATED_AT = f"{PREFIX}/created-at"
 DEPLOYMENT_LABELS = f"{PREFIX}/labels"
+ROLE = f"{PREFIX}/role"
+"""Label of the Pods of a group: `LEADER` or `WORKER`."""
+LEADER, WORKER = "leader", "worker"
 CONTAINER = "engine"
 """Name of the one container of a replica's Pod."""
 _MAX_SLUG = 40
+_MAX_GROUP_SLUG = 26
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -35,6 +39,17 @@ def object_name(owner: str, instance: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", instance.lower())[:_MAX_SLUG].strip("-")
     digest = hashlib.blake2s(f"{owner}\0{instance}".encode(), digest_size=8).hexdigest()
     return f"og-{slug}-{digest}" if slug else f"og-{digest}"
+
+
+def group_name(owner: str, instance: str) -> str:
+    """Name of an instance's LeaderWorkerSet: never that of its Service, as its controller makes one of its own name.
+
+    At most 48 characters, as it begins the names of StatefulSets, and those with a hash are values of labels.
+    """
+    name = object_name(owner, instance)
+    slug, _, digest = name.removeprefix("og-").rpartition("-")
+    slug = slug[:_MAX_GROUP_SLUG].rstrip("-")
+    return f"og-{slug}-{digest}-g" if slug else f"og-{digest}-g"
 
 
 def label_value(text: str) -> str:

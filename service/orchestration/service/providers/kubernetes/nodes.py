@@ -19,8 +19,9 @@ UNKNOWN_TYPE = "gpu"
 _GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 _MOST_GPUS = 1024
 """Of a node; each number of them is an offer. Far more than there are, also where each is shared by many."""
+_KIND = re.compile(r"(.+)x([0-9]{1,9})(?:n([0-9]{1,9}))?")
 _MEMORY_MIB = re.compile(r"[0-9]{1,9}")
-_AS_MANY_AS_COME = 1000
+AS_MANY_AS_COME = 1000
 """Available where an autoscaler brings nodes: how many, it does not tell."""
 _ENDED = {"Succeeded", "Failed"}
 
@@ -50,11 +51,15 @@ class OfferId:
     gpu_type: str
     """As the nodes' label has it; empty: no GPU, or one of no known type."""
     gpus: int
+    """Of all nodes."""
     region: str
+    nodes: int = 1
+    """Over how many."""
 
     def __str__(self) -> str:
+        over = f"n{self.nodes}" if self.nodes > 1 else ""
         return (
-            f"{self.place}#{self.gpu_type or UNKNOWN_TYPE}x{self.gpus}#{self.region}"
+            f"{self.place}#{self.gpu_type or UNKNOWN_TYPE}x{self.gpus}{over}#{self.region}"
             if self.gpus
             else (f"{self.place}#{CPU}#{self.region}")
         )
@@ -65,6 +70,8 @@ def parse_offer(text: str) -> OfferId | None:
 
     >>> str(parse_offer("here/ns#NVIDIA-L4x2#eu")), parse_offer("here/ns#cpu#").gpus
     ('here/ns#NVIDIA-L4x2#eu', 0)
+    >>> parse_offer("here/ns#NVIDIA-L4x8n2#").nodes
+    2
     """
     parts = text.rsplit("#", 2)
     if len(parts) != 3:
@@ -72,10 +79,11 @@ def parse_offer(text: str) -> OfferId | None:
     place, kind, region = parts
     if kind == CPU:
         return OfferId(place, "", 0, region)
-    gpu_type, _, count = kind.rpartition("x")
-    if not gpu_type or not count.isdigit():
+    match = _KIND.fullmatch(kind)
+    if match is None:
         return None
-    return OfferId(place, "" if gpu_type == UNKNOWN_TYPE else gpu_type, int(count), region)
+    gpu_type, gpus, over = match.groups()
+    return OfferId(place, "" if gpu_type == UNKNOWN_TYPE else gpu_type, int(gpus), region, int(over or 1))
 
 
 def to_node(item: Json, settings: KubernetesSettings) -> Node:
@@ -141,15 +149,8 @@ def resources(
 def _gpu_offers(
     provider: str, place: str, nodes: Sequence[Node], held: Mapping[str, float], settings: KubernetesSettings
 ) -> list[Resource]:
-    groups: dict[tuple[str, str], list[Node]] = defaultdict(list)
-    for node in nodes:
-        if node.gpus:
-            groups[node.gpu_type, node.region].append(node)
-    for kind in settings.autoscaled:
-        if not any(gpu_type == kind for gpu_type, _ in groups):
-            groups[kind, ""] = []
     found: list[Resource] = []
-    for (kind, region), members in sorted(groups.items()):
+    for (kind, region), members in sorted(by_kind(nodes, settings).items()):
         most = max([node.gpus for node in members] + [settings.autoscaled.get(kind, 0)])
         for count in range(1, most + 1):
             free = sum(int((node.gpus - held.get(node.name, 0.0)) // count) for node in members)
@@ -163,11 +164,23 @@ def _gpu_offers(
                     gpu_memory_gb=round(largest.gpu_memory_gb, 1) if largest else 0.0,
                     region=region,
                     price_per_hour=settings.gpu_price(kind) * count,
-                    available_count=_AS_MANY_AS_COME if settings.autoscaling else max(0, free),
+                    available_count=AS_MANY_AS_COME if settings.autoscaling else max(0, free),
                     metadata={"slug": place, "nodes": str(len(members))},
                 )
             )
     return found
+
+
+def by_kind(nodes: Sequence[Node], settings: KubernetesSettings) -> dict[tuple[str, str], list[Node]]:
+    """Nodes with GPUs by type and region, with the types of which nodes may come."""
+    kinds: dict[tuple[str, str], list[Node]] = defaultdict(list)
+    for node in nodes:
+        if node.gpus:
+            kinds[node.gpu_type, node.region].append(node)
+    for kind in settings.autoscaled:
+        if not any(gpu_type == kind for gpu_type, _ in kinds):
+            kinds[kind, ""] = []
+    return kinds
 
 
 def _cpu_offers(
@@ -191,7 +204,7 @@ def _cpu_offers(
                 ram_gb=round(quantity(settings.memory) / 2**30, 1) if settings.memory else 0.0,
                 region=region,
                 price_per_hour=settings.price_per_hour,
-                available_count=_AS_MANY_AS_COME if settings.autoscaling else free,
+                available_count=AS_MANY_AS_COME if settings.autoscaling else free,
                 metadata={"slug": place, "nodes": str(len(members))},
             )
         )

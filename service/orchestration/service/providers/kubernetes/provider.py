@@ -18,12 +18,14 @@ from orchestration.service.providers.base import (
     ProviderError,
     Resource,
 )
-from orchestration.service.providers.kubernetes import nodes
+from orchestration.service.providers.kubernetes import group_states, nodes
 from orchestration.service.providers.kubernetes.api import path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.creation import Creator
 from orchestration.service.providers.kubernetes.endpoints import Endpoints
+from orchestration.service.providers.kubernetes.group_offers import with_groups
 from orchestration.service.providers.kubernetes.logs import read_log
+from orchestration.service.providers.kubernetes.names import Json
 from orchestration.service.providers.kubernetes.places import Place, Places
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings, parse
@@ -37,7 +39,7 @@ CAPABILITIES = Capabilities(
     log_streaming=True,
     spot=False,
     multi_gpu=True,
-    multi_node=False,
+    multi_node=True,
     ephemeral=False,
     pricing_model="fixed",
     engines=("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm"),
@@ -117,7 +119,13 @@ class KubernetesProvider:
         found = await self._clusters.find(name)
         if found is None:
             return
-        grace_s = 0 if await self._is_stuck(found) else None
+        if found.group is not None:
+            await self._clusters.delete_group(found, found.group)
+            for pod in found.group.pods:
+                if await self._is_stuck(found, pod):
+                    await self._clusters.delete(found, {"uid": pod["metadata"]["uid"]}, 0, pod)
+            return
+        grace_s = 0 if await self._is_stuck(found, found.pod) else None
         await self._clusters.delete(found, {"uid": found.pod["metadata"]["uid"]}, grace_s)
 
     def logs(self, name: str, *, after: str = "", follow: bool = False) -> AsyncIterator[LogRecord]:
@@ -125,24 +133,32 @@ class KubernetesProvider:
 
     async def _instance(self, found: Found) -> Instance:
         now, limit_s = self._context.clock(), self._settings.start_timeout_s
+        if found.group is not None:
+            endpoint = await self._endpoints.of(found)
+            return group_states.to_instance(found.group, str(found.place), endpoint, now, limit_s)
         return to_instance(found.pod, str(found.place), await self._endpoints.of(found), now, limit_s)
 
-    async def _is_stuck(self, found: Found) -> bool:
+    async def _is_stuck(self, found: Found, pod: Json) -> bool:
         """Whether the Pod should have ended, and its node is not there to say that it has.
 
         Such a Pod would stay for ever, and its replica with it. Nobody reaches the engine on a node that is lost.
         """
-        asked_at = seconds(found.pod["metadata"].get("deletionTimestamp"))  # with the grace in it
+        asked_at = seconds(pod["metadata"].get("deletionTimestamp"))  # with the grace in it
         if not asked_at or self._context.clock() - asked_at < self._settings.lost_node_s:
             return False
-        name = found.pod["spec"].get("nodeName")
+        name = pod["spec"].get("nodeName")
         try:
             node = await found.api.get(path("nodes", name=name)) if name else None
         except RefusedError as refused:
             raise as_provider_error(refused, f"look at node {name!r}") from refused
         if node is not None and nodes.to_node(node, self._settings).ready:
             return False
-        log.warning("its node is lost; the Pod is deleted by force", pod=found.path, node=name)
+        log.warning(
+            "its node is lost; the Pod is deleted by force",
+            pod=pod["metadata"]["name"],
+            place=str(found.place),
+            node=name,
+        )
         return True
 
     async def _offers(self, places: Sequence[Place]) -> list[Resource]:
@@ -153,8 +169,11 @@ class KubernetesProvider:
             seen = [""] if self._settings.count_all_pods else [place.namespace for place in places]
             lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
             pods = [pod for items in lists for pod in items]
+            no_groups = {place: await self._clusters.groups(place).why_not() for place in places}
         except RefusedError as refused:
             raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
-        return [
-            offer for place in places for offer in nodes.resources(self.name, str(place), members, pods, self._settings)
-        ]
+        found: list[Resource] = []
+        for place in places:
+            single = nodes.resources(self.name, str(place), members, pods, self._settings)
+            found += with_groups(single, str(place), members, pods, self._settings, no_groups[place])
+        return found

@@ -37,6 +37,17 @@ def page_in(answer: Answer) -> tuple[list[Json], str, str]:
     return items, following, version
 
 
+def api_groups_in(answer: Answer) -> frozenset[str]:
+    """Groups and versions, such as ``apps/v1``, of the answer that tells all there are; raises as `object_in`."""
+    found = _json(answer)
+    items: object = found.get("groups") if is_json(found) and found.get("kind") == "APIGroupList" else None
+    if not isinstance(items, list):
+        raise _other("the groups of its API", answer)
+    groups = [item for item in cast("list[object]", items) if is_json(item)]
+    versions = [item for group in groups for item in cast("list[object]", group.get("versions") or [])]
+    return frozenset(str(item.get("groupVersion")) for item in versions if is_json(item))
+
+
 def bad_answer(text: str) -> ProviderUnavailableError:
     """What cannot be used: nothing is known, and it is asked for again."""
     return ProviderUnavailableError(text, reason="BAD_ANSWER")

@@ -61,7 +61,7 @@ def look(pod: Json, now: float, start_timeout_s: float) -> Finding:
         return Finding(InstanceState.STOPPING, message=_why_deleted(pod))
     state = part(container(pod), "state")
     if state.get("terminated"):
-        return _ended(pod, state["terminated"])
+        return ended(pod, state["terminated"])
     if status.get("phase") in {"Failed", "Succeeded"}:
         reason = _upper_snake(str(status.get("reason") or "POD_FAILED"))
         return Finding(
@@ -82,10 +82,10 @@ def container(pod: Json) -> Json:
 
 def unschedulable(pod: Json) -> str:
     """Why the scheduler found no node; empty when it did, or has not looked yet, or makes room by preemption."""
-    condition = _condition(pod, "PodScheduled")
-    if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
+    found = condition(pod, "PodScheduled")
+    if found.get("status") == "False" and found.get("reason") == "Unschedulable":
         waits_for_room = part(pod, "status").get("nominatedNodeName")
-        return "" if waits_for_room else str(condition.get("message") or "no node takes the Pod")
+        return "" if waits_for_room else str(found.get("message") or "no node takes the Pod")
     return ""
 
 
@@ -102,7 +102,7 @@ def _waiting(pod: Json, waiting: Mapping[str, Any], now: float, start_timeout_s:
     waited_s = now - _waits_since(pod, reason)
     last = part(container(pod), "lastState", "terminated")
     if reason == "CrashLoopBackOff" and last:
-        return _ended(pod, last)
+        return ended(pod, last)
     too_long = reason not in {"", "ContainerCreating", "PodInitializing"} and waited_s > start_timeout_s
     if reason in _NEVER or too_long:
         late = f" (for {waited_s:.0f} s)" if too_long else ""
@@ -114,11 +114,12 @@ def _waits_since(pod: Json, reason: str) -> float:
     """Unix seconds by the gateway's clock, which need not be the cluster's: of that, differences alone count."""
     created = seconds(pod["metadata"].get("creationTimestamp"))
     began = names.noted_number(pod, names.CREATED_AT) or created
-    scheduled = seconds(_condition(pod, "PodScheduled").get("lastTransitionTime"))
+    scheduled = seconds(condition(pod, "PodScheduled").get("lastTransitionTime"))
     return began if reason == "Unschedulable" else began + max(0.0, scheduled - created)
 
 
-def _ended(pod: Json, terminated: Mapping[str, Any]) -> Finding:
+def ended(pod: Json, terminated: Mapping[str, Any]) -> Finding:
+    """How the Pod's container ended."""
     code = int(terminated.get("exitCode") or 0)
     reason, said = str(terminated.get("reason") or ""), str(terminated.get("message") or "").strip()
     told = str(part(pod, "status").get("message") or "")
@@ -140,11 +141,12 @@ def _ended(pod: Json, terminated: Mapping[str, Any]) -> Finding:
 
 def _why_deleted(pod: Json) -> str:
     """Of a Pod that somebody else deletes: a drain, a preemption, a taint."""
-    found = _condition(pod, "DisruptionTarget")
+    found = condition(pod, "DisruptionTarget")
     return f"its Pod is being deleted: {found.get('message') or found.get('reason')}" if found else ""
 
 
-def _condition(pod: Json, kind: str) -> Json:
+def condition(pod: Json, kind: str) -> Json:
+    """The Pod's condition of the kind; empty while there is none."""
     conditions: list[Json] = listed(part(pod, "status"), "conditions")
     return next((item for item in conditions if item.get("type") == kind), _NOTHING)
 

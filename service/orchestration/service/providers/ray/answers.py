@@ -17,10 +17,12 @@ DEPLOYMENT = "orchestration.deployment"
 REPLICA = "orchestration.replica"
 TOKEN = "orchestration.token"  # noqa: S105  a key: the token tells whose lines of a log are whose, and opens nothing
 NODE = "orchestration.node"
+OTHER_NODES = "orchestration.other-nodes"
 PRICE = "orchestration.price"
 RESERVED = {"CPU": "orchestration.cpus", "GPU": "orchestration.gpus", "memory": "orchestration.memory"}
-"""Keys of a job's metadata. `NODE`: the id of the node that it is pinned to; `PRICE`: of an hour of it; `RESERVED`: by
-Ray's name of a resource, how much of it the job holds, memory in bytes."""
+"""Keys of a job's metadata. `NODE`: the id of the node that it is pinned to; `OTHER_NODES`: those that its engine
+is to have workers on besides, with commas; `PRICE`: of an hour of it; `RESERVED`: by
+Ray's name of a resource, how much of it the job holds (of GPUs: on each of its nodes), memory in bytes."""
 
 
 def _plain(value: object) -> object:
@@ -87,6 +89,12 @@ class Job(_Answer):
     def node_id(self) -> str:
         """The node that it runs on, or is pinned to."""
         return self.driver_node_id or self.told(NODE)
+
+    @property
+    def planned_on(self) -> tuple[str, ...]:
+        """The nodes that are to hold it, the job's own first."""
+        others = self.told(OTHER_NODES)
+        return tuple(filter(None, (self.node_id, *others.split(","))))
 
     @property
     def hostname(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from orchestration.service.engines.table import ENGINE_NAMES
 from orchestration.service.providers.base import (
@@ -19,7 +20,7 @@ from orchestration.service.providers.base import (
     ProviderError,
     Resource,
 )
-from orchestration.service.providers.ray import reading
+from orchestration.service.providers.ray import reading, spreading
 from orchestration.service.providers.ray.answers import Job
 from orchestration.service.providers.ray.cluster import Cluster
 from orchestration.service.providers.ray.clusters import Clusters, owned
@@ -34,7 +35,7 @@ CAPABILITIES = Capabilities(
     log_streaming=True,
     spot=False,
     multi_gpu=True,
-    multi_node=False,
+    multi_node=True,
     ephemeral=False,
     pricing_model="fixed",
     engines=ENGINE_NAMES,
@@ -83,11 +84,17 @@ class RayProvider:
 
     async def list_resources(self) -> Sequence[Resource]:
         self._check_open()
-        return [
+        found = await self._clusters.rooms()
+        single = [
             to_resource(self._name, cluster.settings, self._settings, room)
-            for cluster, room in await self._clusters.rooms()
+            for cluster, room in found
             if room.total("CPU") >= self._settings.cpus_per_replica  # a head that is given no work is no place
         ]
+        several: list[Resource] = []
+        for cluster in self._clusters.all:
+            rooms = [room for of, room in found if of is cluster]
+            several += spreading.offers(self._name, cluster.settings, self._settings, rooms)
+        return single + several
 
     async def create(self, spec: InstanceSpec) -> Instance:
         self._check_open()
@@ -110,14 +117,22 @@ class RayProvider:
             job = await cluster.api.job(spec.name)  # it may have been submitted while this one waited
             if job is not None:
                 return job
-            node = choose(spec, self._settings, cluster.settings, await cluster.rooms())
-            taken = await cluster.api.submit(job_request(spec, self._settings, node))
+            taken = await cluster.api.submit(await self._request(cluster, spec))
             job = await cluster.api.job(spec.name)
         if job is None:
             what = "took the job, and has none" if taken else "failed to take the job"
             text = f"Ray cluster {cluster.settings.title!r} {what} of name {spec.name}"
             raise ProviderError("JOB_NOT_TAKEN", text, retryable=True)
         return job
+
+    async def _request(self, cluster: Cluster, spec: InstanceSpec) -> dict[str, Any]:
+        """What Ray is asked for, by what is free now."""
+        rooms = await cluster.rooms()
+        span = spreading.span_of(spec.resource_id)
+        if span is None:
+            return job_request(spec, self._settings, choose(spec, self._settings, cluster.settings, rooms))
+        plan = spreading.choose_several(spec, self._settings, cluster.settings, rooms, span)
+        return job_request(spec, self._settings, plan.nodes[0], plan)
 
     async def describe(self, name: str) -> Instance | None:
         found = await self._find(name)

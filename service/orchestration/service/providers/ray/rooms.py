@@ -16,7 +16,7 @@ _REGION_LABEL = "ray.io/region"
 _ID_DIGITS = 12
 """Of a node's id of 56 hexadecimal digits, enough to tell nodes apart and still be read."""
 _GIB = 1024**3
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 def gpu_type(node: Node) -> str:
@@ -25,6 +25,11 @@ def gpu_type(node: Node) -> str:
         return node.labels[ACCELERATOR_LABEL]
     kinds = (key for key in node.resources_total if key.startswith(_ACCELERATOR_RESOURCE))
     return next((key.removeprefix(_ACCELERATOR_RESOURCE) for key in kinds), "")
+
+
+def region(node: Node, settings: RaySettings) -> str:
+    """Where the node stands."""
+    return node.labels.get(_REGION_LABEL, settings.region)
 
 
 def resource_id(cluster: ClusterSettings, node: Node) -> str:
@@ -53,12 +58,12 @@ class Room:
     def replicas(self, settings: RaySettings) -> int:
         """How many more of the smallest replicas it takes: with one GPU where it has any."""
         each = needs(settings, 1 if self.total("GPU") else 0)
-        return max(0, min(int(self.free[kind] / amount + _EPSILON) for kind, amount in each.items() if amount))
+        return max(0, min(int(self.free[kind] / amount + EPSILON) for kind, amount in each.items() if amount))
 
     def lacks(self, needed: Mapping[str, float]) -> str:
         """What there is too little of; empty when it has room."""
         for kind, amount in needed.items():
-            if amount > self.free[kind] + _EPSILON:
+            if amount > self.free[kind] + EPSILON:
                 return f"{self.free[kind]:g} of {self.total(kind):g} {kind} free, {amount:g} needed"
         return ""
 
@@ -67,12 +72,14 @@ def rooms(nodes: Iterable[Node], used: Mapping[str, Mapping[str, float]], jobs: 
     """The nodes that are alive; ``used`` is what Ray says of each, which lags, ``jobs`` are all there are."""
     ours: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.live and job.node_id:
-            ours.setdefault(job.node_id, []).append(job)
+        for node_id in job.planned_on if job.live else ():
+            ours.setdefault(node_id, []).append(job)
 
     def taken(node: Node, kind: str) -> float:
         told = used.get(node.node_id, {}).get(kind, 0.0)
-        return max(told, sum(job.number(RESERVED[kind]) for job in ours.get(node.node_id, ())))
+        # Of a replica over several nodes each has GPUs, and the job itself is on one of them.
+        jobs_here = [job for job in ours.get(node.node_id, ()) if kind == "GPU" or job.node_id == node.node_id]
+        return max(told, sum(job.number(RESERVED[kind]) for job in jobs_here))
 
     return [
         Room(node, {kind: node.resources_total.get(kind, 0.0) - taken(node, kind) for kind in RESERVED})
@@ -92,7 +99,7 @@ def to_resource(provider: str, cluster: ClusterSettings, settings: RaySettings, 
         gpu_count=gpus,
         vcpu=int(total.get("CPU", 0)),
         ram_gb=round(total.get("memory", 0.0) / _GIB, 1),
-        region=node.labels.get(_REGION_LABEL, settings.region),
+        region=region(node, settings),
         pricing_model="fixed",
         price_per_hour=settings.price_per_gpu_hour if gpus else 0.0,
         available_count=room.replicas(settings),
@@ -118,7 +125,9 @@ def choose(spec: InstanceSpec, settings: RaySettings, cluster: ClusterSettings, 
     largest = max(int(room.total("GPU")) for room in wanted)
     if spec.gpu_count > largest:
         text = f"gpu_per_replica {spec.gpu_count} is more than the {largest} GPUs of a node of Ray cluster "
-        raise InstanceRejectedError("MULTI_NODE_NOT_SUPPORTED", f"{text}{cluster.title!r}: a replica runs on one node")
+        raise InstanceRejectedError(
+            "MULTI_NODE_NOT_SUPPORTED", f"{text}{cluster.title!r}: on this offer it runs on one node"
+        )
     needed = needs(settings, spec.gpu_count)
     for room in sorted(wanted, key=lambda room: (room.free["GPU"], room.free["CPU"])):
         if not room.lacks(needed):

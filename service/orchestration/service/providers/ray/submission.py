@@ -11,11 +11,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestration.service.engines.keys import GPUS_PER_NODE, NODES
+from orchestration.service.engines.over_nodes import filled
 from orchestration.service.providers.base import InstanceRejectedError, InstanceSpec
 from orchestration.service.providers.ray import launcher
-from orchestration.service.providers.ray.answers import DEPLOYMENT, NODE, OWNER, PRICE, REPLICA, RESERVED, TOKEN, Node
+from orchestration.service.providers.ray.answers import (
+    DEPLOYMENT,
+    NODE,
+    OTHER_NODES,
+    OWNER,
+    PRICE,
+    REPLICA,
+    RESERVED,
+    TOKEN,
+    Node,
+)
 from orchestration.service.providers.ray.rooms import ACCELERATOR_LABEL, needs
 from orchestration.service.providers.ray.settings import RaySettings
+from orchestration.service.providers.ray.spreading import Plan
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PROGRAM = "ORCHESTRATION_RAY_PROGRAM"
@@ -50,10 +63,13 @@ def check(spec: InstanceSpec, owner: str) -> None:
             raise InstanceRejectedError("RESERVED_VARIABLE", text)
 
 
-def job_request(spec: InstanceSpec, settings: RaySettings, node: Node) -> dict[str, Any]:
-    """The body of ``POST /api/jobs/``. Raises `InstanceRejectedError` when command and env are too long."""
+def job_request(spec: InstanceSpec, settings: RaySettings, node: Node, plan: Plan | None = None) -> dict[str, Any]:
+    """The body of ``POST /api/jobs/``; ``plan``: of a replica over several nodes, of which ``node`` is the first.
+
+    Raises `InstanceRejectedError` when command and env are too long.
+    """
     token = secrets.token_hex(16)
-    needed = needs(settings, spec.gpu_count)
+    needed = needs(settings, plan.each if plan is not None else spec.gpu_count)
     selector = {"ray.io/node-id": node.node_id}
     if spec.gpu_count and spec.gpu_types and ACCELERATOR_LABEL in node.labels:
         selector[ACCELERATOR_LABEL] = node.labels[ACCELERATOR_LABEL]
@@ -61,13 +77,14 @@ def job_request(spec: InstanceSpec, settings: RaySettings, node: Node) -> dict[s
         "submission_id": spec.name,
         "entrypoint": _ENTRYPOINT.format(python=settings.python),
         "entrypoint_num_cpus": needed["CPU"],
-        "entrypoint_num_gpus": spec.gpu_count,
+        # Over several nodes the engine reserves them: what the job held its workers could not have.
+        "entrypoint_num_gpus": 0 if plan is not None else spec.gpu_count,
         "entrypoint_memory": int(needed["memory"]),
         "entrypoint_label_selector": selector,
         "runtime_env": {
             "env_vars": {
                 _PROGRAM: _program(),
-                launcher.LAUNCH: _told(spec, settings, token),
+                launcher.LAUNCH: _told(spec, settings, token, plan),
                 # Ray waits whole seconds, and kills what is left then.
                 "RAY_JOB_STOP_WAIT_TIME_S": str(max(1, math.ceil(spec.stop_grace_s))),
             }
@@ -78,16 +95,22 @@ def job_request(spec: InstanceSpec, settings: RaySettings, node: Node) -> dict[s
             REPLICA: spec.replica_id,
             TOKEN: token,
             NODE: node.node_id,
+            **({OTHER_NODES: ",".join(other.node_id for other in plan.nodes[1:])} if plan is not None else {}),
             PRICE: repr(settings.price_per_gpu_hour * spec.gpu_count),
             **{key: repr(needed[kind]) for kind, key in RESERVED.items()},
         },
     }
 
 
-def _told(spec: InstanceSpec, settings: RaySettings, token: str) -> str:
+def _told(spec: InstanceSpec, settings: RaySettings, token: str, plan: Plan | None) -> str:
+    command, sizes = spec.command, dict[str, str]()
+    if plan is not None:
+        nodes, each = str(len(plan.nodes)), str(plan.each)
+        command = filled(spec.over_nodes.ray, {NODES: nodes, GPUS_PER_NODE: each})
+        sizes = {"ORCHESTRATION_NODES": nodes, "ORCHESTRATION_GPUS_PER_NODE": each}
     told = {
         "token": token,
-        "command": spec.command,
+        "command": command,
         "env": dict(spec.env),
         "model": spec.model,
         "port": spec.port,
@@ -99,6 +122,7 @@ def _told(spec: InstanceSpec, settings: RaySettings, token: str) -> str:
             "ORCHESTRATION_INSTANCE": spec.name,
             "ORCHESTRATION_DEPLOYMENT_ID": spec.deployment_id,
             "ORCHESTRATION_REPLICA_ID": spec.replica_id,
+            **sizes,
         },
     }
     text = base64.b64encode(json.dumps(told).encode()).decode("ascii")

@@ -22,10 +22,17 @@ class AuthenticationStage(Stage):
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """All but what anybody may call; none without keys."""
+        return bool(self._keys) and not method.startswith(OPEN)
+
     def begin(self, call: RpcCall) -> None:
         """Note the caller. Raises `UnauthenticatedError` for a call without a key that is let in."""
-        if self._keys and not call.method.startswith(OPEN):
-            call.caller = _caller(self._keys, call.context.invocation_metadata() or ())
+        admitted = getattr(call.context, "admitted", None)  # by `admission`, for a REST call in this process
+        if isinstance(admitted, Caller):
+            call.caller = admitted
+            return
+        call.caller = _caller(self._keys, call.context.invocation_metadata() or ())
 
 
 class AuthorisationStage(Stage):
@@ -37,19 +44,21 @@ class AuthorisationStage(Stage):
             _check_role(call.caller, call.method)
 
 
-def admission(keys: Keys) -> Callable[[str, Call], None] | None:
+def admission(keys: Keys) -> Callable[[str, Call], Caller] | None:
     """The same for the REST gateway, which asks before it looks at a request's body; None where nobody is asked."""
     if not keys:
         return None
 
-    def admit(method: str, call: Call) -> None:
+    def admit(method: str, call: Call) -> Caller:
         try:
-            _check_role(_caller(keys, call.metadata), method)
+            caller = _caller(keys, call.metadata)
+            _check_role(caller, method)
         except OrchestrationError as error:
             failure = failure_of(error)
             assert failure is not None
             status = dict(failure.trailing_metadata())[DETAILS_KEY]
             raise UpstreamError(failure.code.value[0], failure.message, status) from error
+        return caller
 
     return admit
 

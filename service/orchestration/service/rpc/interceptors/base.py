@@ -61,6 +61,15 @@ class RpcCall:
 class Stage:
     """Something done before the handler of each call, or after it. Nothing here may wait."""
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """Whether it has anything to do with calls of this method; asked once for each method.
+
+        Args:
+            method: ``/package.Service/Method``.
+            streaming: Whether the server streams.
+        """
+        return True
+
     def begin(self, call: RpcCall) -> None:
         """Before the handler. Raise to refuse the call: then no later stage begins, and those that began end."""
 

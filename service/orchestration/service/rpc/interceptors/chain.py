@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 import structlog
@@ -21,6 +21,21 @@ _stream_unary = grpc.stream_unary_rpc_method_handler
 log = structlog.get_logger(__name__)
 
 
+class _Named(NamedTuple):
+    """What the library looks at of a call's details."""
+
+    method: str
+
+
+class _Plan(NamedTuple):
+    """The stages that have to do with a method."""
+
+    begins: tuple[Callable[[RpcCall], None], ...]
+    """Outermost first."""
+    ends: tuple[tuple[int, Callable[[RpcCall, BaseException | None], None]], ...]
+    """With the place of the beginning that each belongs to; innermost first."""
+
+
 class CallInterceptor(AsyncServerInterceptor):
     """Runs the stages around the handler, and turns what is raised within into a status.
 
@@ -30,44 +45,63 @@ class CallInterceptor(AsyncServerInterceptor):
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
         """Outermost first."""
-        self._begins = tuple(stage.begin for stage in self.stages)
-        ends = [(number, stage) for number, stage in enumerate(self.stages) if type(stage).end is not Stage.end]
-        self._ends = tuple((number, stage.end) for number, stage in reversed(ends))
         self._made: dict[str, tuple[Handler, Handler]] = {}
         """By method, its handler and what was made of it: gRPC asks at each call."""
+        self._plans: dict[str, _Plan] = {}
+        """By method that answers with a stream."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The handler with the stages around it.
-
-        Unary ones are called from here: what the library puts between costs two more coroutines a call. Of what answers
-        with a stream it makes an asynchronous generator, also of what writes by itself.
-        """
+        """The handler with the stages around it, made anew only where the method's own handler is another."""
         found = await continuation(handler_call_details)
         if found is None:
             return None
-        if not found.response_streaming:
-            name = handler_call_details.method
-            known = self._made.get(name)
-            if known is None or known[0] is not found:
-                known = self._made[name] = found, self._around(found, name)
-            return known[1]
+        name = handler_call_details.method
+        known = self._made.get(name)
+        if known is None or known[0] is not found:
+            made = await self._around_stream(found, name) if found.response_streaming else self._around(found, name)
+            known = self._made[name] = found, made
+        return known[1]
+
+    async def _around_stream(self, handler: Handler, name: str) -> Handler:
+        """Of what answers with a stream it makes an asynchronous generator, also of what writes by itself."""
+
+        self._plans[name] = self._plan(name, streaming=True)
 
         async def following(_: grpc.HandlerCallDetails) -> Handler:
-            return _yielding(found)
+            return _yielding(handler)
 
         base: Any = super()  # the library's own signature has no types
-        streaming: Handler | None = await base.intercept_service(following, handler_call_details)
-        return streaming
+        made: Handler = await base.intercept_service(following, _Named(name))
+        return made
 
     def _around(self, handler: Handler, name: str) -> Handler:
+        """Unary handlers are called from here: what the library puts between costs two more coroutines a call."""
         method: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        plan = self._plan(name, streaming=False)
 
         async def respond(request_or_iterator: Any, context: Context) -> Any:
-            return await self._unary(method, RpcCall(name, request_or_iterator, context, streaming=False))
+            call = RpcCall(name, request_or_iterator, context, streaming=False)
+            begun = 0
+            try:
+                for begin in plan.begins:
+                    begin(call)
+                    begun += 1
+                if call.scope is None:
+                    answer = await method(request_or_iterator, context)
+                else:
+                    async with call.scope:
+                        answer = await method(request_or_iterator, context)
+            except BaseException as error:
+                failure = _settled(call, error) or error
+                _end(plan, call, begun, failure)
+                await recover(failure, call)
+            _settled(call, None)
+            _end(plan, call, begun, None)
+            return answer
 
         made: Any = _stream_unary if handler.request_streaming else _unary_unary
         wrapped: Handler = made(respond, handler.request_deserializer, handler.response_serializer)
@@ -80,30 +114,11 @@ class CallInterceptor(AsyncServerInterceptor):
         response: Any = method(request_or_iterator, context)
         return self._stream(response, RpcCall(method_name, request_or_iterator, context, streaming=True))
 
-    async def _unary(self, method: Callable[..., Awaitable[Any]], call: RpcCall) -> Any:
-        begun = 0
-        try:
-            for begin in self._begins:
-                begin(call)
-                begun += 1
-            if call.scope is None:
-                answer = await method(call.request, call.context)
-            else:
-                async with call.scope:
-                    answer = await method(call.request, call.context)
-        except BaseException as error:
-            failure = _settled(call, error) or error
-            self._end(call, begun, failure)
-            await recover(failure, call)
-        _settled(call, None)
-        self._end(call, begun, None)
-        return answer
-
     async def _stream(self, responses: AsyncIterator[Any], call: RpcCall) -> AsyncIterator[Any]:
-        begun = 0
+        plan, begun = self._plans[call.method], 0
         try:
             async with aclosing(responses):  # type: ignore[type-var]
-                for begin in self._begins:
+                for begin in plan.begins:
                     begin(call)
                     begun += 1
                 assert call.scope is not None
@@ -111,17 +126,23 @@ class CallInterceptor(AsyncServerInterceptor):
                     async for response in responses:
                         yield response
         except BaseException as error:
-            self._end(call, begun, error)
+            _end(plan, call, begun, error)
             await recover(error, call)
-        self._end(call, begun, None)
+        _end(plan, call, begun, None)
 
-    def _end(self, call: RpcCall, begun: int, failure: BaseException | None) -> None:
-        for number, end in self._ends:
-            if number < begun:
-                try:
-                    end(call, failure)
-                except Exception as error:  # the others end all the same, and the caller is not told of it
-                    log.error("a stage of a call could not end", method=call.method, exc_info=error)
+    def _plan(self, method: str, *, streaming: bool) -> _Plan:
+        concerned = [stage for stage in self.stages if stage.concerns(method, streaming=streaming)]
+        ends = [(number, stage.end) for number, stage in enumerate(concerned) if type(stage).end is not Stage.end]
+        return _Plan(tuple(stage.begin for stage in concerned), tuple(reversed(ends)))
+
+
+def _end(plan: _Plan, call: RpcCall, begun: int, failure: BaseException | None) -> None:
+    for number, end in plan.ends:
+        if number < begun:
+            try:
+                end(call, failure)
+            except Exception as error:  # the others end all the same, and the caller is not told of it
+                log.error("a stage of a call could not end", method=call.method, exc_info=error)
 
 
 def _settled(call: RpcCall, error: BaseException | None) -> BaseException | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any
 
 from orchestration.service.rpc.interceptors.base import Deadline, RpcCall, Stage
 
@@ -18,12 +18,14 @@ class DeadlineStage(Stage):
         self._maximum_s = maximum_s
         self._defaults = EqualDeadlines(default_s)
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """Unary calls only."""
+        return not streaming
+
     def begin(self, call: RpcCall) -> None:
         """Bound the handler's time."""
-        if call.streaming:
-            return
-        # The stubs leave out that there may be none.
-        remaining = cast("float | None", call.context.time_remaining())
+        context: Any = call.context  # its stubs leave out that there may be none
+        remaining: float | None = context.time_remaining()
         if remaining is None:
             call.deadline = self._defaults.start()
         elif remaining > self._maximum_s:

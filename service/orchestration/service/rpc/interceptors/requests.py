@@ -5,6 +5,8 @@ A stream's messages are the handler's own business.
 
 from __future__ import annotations
 
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 
 from orchestration.service.errors import InvalidArgumentError, Violation
@@ -20,10 +22,19 @@ class IdempotencyKeyStage(Stage):
     On requests without the field the key changes nothing: reads are idempotent as they are.
     """
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """Methods whose requests have the field."""
+        service, _, name = method[1:].partition("/")
+        try:
+            found: MethodDescriptor = Default().FindMethodByName(f"{service}.{name}")
+        except KeyError:
+            return False
+        return "request_id" in found.input_type.fields_by_name
+
     def begin(self, call: RpcCall) -> None:
         """Fill the field in. Raises `InvalidArgumentError` when the request holds another one already."""
         request = call.request
-        if not isinstance(request, Message) or "request_id" not in request.DESCRIPTOR.fields_by_name:
+        if not isinstance(request, Message):
             return
         for name, value in call.context.invocation_metadata() or ():
             if name == IDEMPOTENCY_KEY:

@@ -18,10 +18,13 @@ class ShutdownStage(Stage):
         self._closing = False
         self._ended = asyncio.Event()
 
+    def concerns(self, method: str, *, streaming: bool) -> bool:
+        """Unary calls end by themselves."""
+        return streaming
+
     def begin(self, call: RpcCall) -> None:
         """Make a stream one that `close` can end."""
-        if call.streaming:
-            call.scope = self._endable()
+        call.scope = self._endable()
 
     @asynccontextmanager
     async def _endable(self) -> AsyncGenerator[None]:

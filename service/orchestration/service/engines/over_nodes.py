@@ -1,0 +1,98 @@
+"""Engines over several nodes: which can, in which way, and how each of their processes is started then.
+
+Tensor parallel within a node and pipeline parallel across nodes, as the engines' own guides have it, unless the
+configuration says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration.service.engines.base import GROUP, RAY, EngineRequest, OverNodes
+from orchestration.service.engines.engine import Engine, Settings
+from orchestration.service.engines.keys import GPUS_PER_NODE, LEADER, NODE_RANK, NODES, Setting
+
+MULTI_NODE = "multi_node"
+"""Key by which a server of the user's own says that it can run over several nodes, and how."""
+
+_WORDS = {GROUP: "as one process on each", RAY: "by the Ray cluster that it is in"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether a deployment's engine can run over several nodes."""
+
+    ways: tuple[str, ...]
+    """Of ``ray`` and ``group``; empty: it cannot."""
+    why_not: str = ""
+    """Why in no way, or not in another."""
+
+
+def reach(engine: Engine, gpus: int, configuration: Mapping[str, object]) -> Reach:
+    """In which ways the engine runs over several nodes with so many GPUs in all."""
+    if engine.takes_multi_node:
+        way = configuration.get(MULTI_NODE)
+        if isinstance(way, str):
+            return Reach((way,), f"configuration.{MULTI_NODE} is {way!r}, which is not how this provider does it")
+        said = f"engine {engine.name} runs over several nodes where configuration.{MULTI_NODE} says how"
+        return Reach((), f"{said}: {GROUP} or {RAY}")
+    if not engine.ways:
+        return Reach((), f"engine {engine.name} cannot run over several nodes")
+    tensor, pipeline = (_count(configuration.get(key)) for key in (engine.gpu_key, engine.pipeline_key))
+    if gpus % ((tensor or 1) * (pipeline or 1)) or (tensor and pipeline and tensor * pipeline != gpus):
+        keys = " x ".join(
+            f"{key} {count}" for key, count in ((engine.gpu_key, tensor), (engine.pipeline_key, pipeline)) if count
+        )
+        return Reach((), f"over several nodes engine {engine.name} uses all {gpus} GPUs, and {keys} does not")
+    only = " or ".join(_WORDS[way] for way in engine.ways)
+    return Reach(engine.ways, f"engine {engine.name} runs over several nodes {only}, and not otherwise")
+
+
+def over_nodes(engine: Engine, request: EngineRequest, settings: Settings) -> OverNodes:
+    """The commands; ``settings``: the checked configuration with the defaults that apply on one node.
+
+    Words may hold ``{nodes}`` and ``{gpus_per_node}``, those of a group ``{node_rank}`` and ``{leader}`` besides.
+    """
+    ways = reach(engine, request.gpu_per_replica, {**request.configuration}).ways
+    if request.gpu_per_replica < 2 or not ways:
+        return OverNodes()
+    split = settings if engine.takes_multi_node else {**settings, **_split(engine, request)}
+
+    def command(way: str, *extra: str) -> tuple[str, ...]:
+        return engine.command(request, split, extra) if way in ways else ()
+
+    return OverNodes(
+        ray=command(RAY, *engine.ray_arguments),
+        leader=command(GROUP, *engine.group_arguments),
+        worker=command(GROUP, *engine.group_arguments, *engine.worker_arguments),
+    )
+
+
+def alone(command: tuple[str, ...], request: EngineRequest) -> tuple[str, ...]:
+    """The command of a server that might have several nodes, and has one."""
+    values = {NODES: "1", GPUS_PER_NODE: str(request.gpu_per_replica), NODE_RANK: "0", LEADER: "{host}"}
+    return filled(command, values) if request.configuration.get(MULTI_NODE) else command
+
+
+def filled(command: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
+    """The command with each placeholder replaced by its value."""
+    words = list(command)
+    for placeholder, value in values.items():
+        words = [word.replace(placeholder, value) for word in words]
+    return tuple(words)
+
+
+def _split(engine: Engine, request: EngineRequest) -> dict[str, Setting]:
+    """Over how many GPUs, and in how many stages: what is not given follows from what is."""
+    gpus = request.gpu_per_replica
+    tensor, pipeline = (_count(request.configuration.get(key)) for key in (engine.gpu_key, engine.pipeline_key))
+    if not tensor and not pipeline:
+        return {engine.gpu_key: GPUS_PER_NODE, engine.pipeline_key: NODES}
+    tensor = tensor or gpus // pipeline
+    return {engine.gpu_key: tensor, engine.pipeline_key: pipeline or gpus // tensor}
+
+
+def _count(value: object) -> int:
+    """A whole number from a configuration that was checked before; 0 where none is given."""
+    return int(value) if isinstance(value, int | float) else 0

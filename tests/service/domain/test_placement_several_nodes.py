@@ -1,0 +1,142 @@
+"""Placement of replicas that are larger than a node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestration.service.domain.placement import candidates, capacity, never
+from orchestration.service.domain.places import Offer, PoolView, demand_key
+from orchestration.service.engines.base import GROUP, RAY
+from orchestration.service.providers.spans import MOST_GPUS, MOST_NODES, Span, spans
+from orchestration.store.records import Deployment, Pool
+
+POOL = Pool(id="p", name="pool", owner_type="user", owner_id="ann", provider="kubernetes")
+ONE = Offer(resource_id="one", gpu_type="H100", gpu_count=4, price_per_hour=8.0, available=2)
+TWO = replace(ONE, resource_id="two", gpu_count=8, price_per_hour=16.0, available=1, nodes=2, way=GROUP)
+FOUR = replace(TWO, resource_id="four", gpu_count=16, price_per_hour=32.0, nodes=4)
+WANTED = Deployment(
+    id="d",
+    org_id="org",
+    owner_id="ann",
+    pool_id="p",
+    model_name="m",
+    engine="vllm",
+    inference_model="x",
+    gpu_per_replica=8,
+)
+
+
+def view(*offers: Offer, pool: Pool = POOL) -> PoolView:
+    engines = ("vllm", "sglang", "tgi", "custom")
+    return PoolView(pool=pool, nodes=(), offers=offers or (ONE, TWO, FOUR), reserved={}, engines=engines)
+
+
+def test_a_replica_gets_as_many_nodes_as_it_needs_at_the_price_of_all() -> None:
+    assert never(WANTED, view()) is None
+    found = candidates(WANTED, view())
+    assert [(item.resource_id, item.feasible) for item in found] == [("two", True), ("one", False)]
+    assert found[0].price_per_hour == 16.0
+    small = candidates(replace(WANTED, gpu_per_replica=2), view())
+    assert [(item.resource_id, item.feasible) for item in small] == [("one", True)], "which several nodes are not for"
+
+
+def test_caps_are_held_against_all_nodes() -> None:
+    capped = replace(POOL, max_cost_per_hour=40.0)
+    assert capacity(WANTED, view(pool=capped)) == (2, "max_cost_per_hour 40")
+    refusal = never(WANTED, view(pool=replace(POOL, max_cost_per_hour=10.0)))
+    assert refusal is not None
+    assert refusal.reason == "PRICE_CAP_EXCEEDED"
+    assert "16/h" in refusal.message
+
+
+REFUSED = [
+    ("engine", replace(WANTED, engine="tgi"), view(), "engine tgi cannot run over several nodes"),
+    (
+        "way",
+        replace(WANTED, engine="sglang"),
+        view(ONE, replace(TWO, way=RAY)),
+        "sglang runs over several nodes as one",
+    ),
+    ("custom", replace(WANTED, engine="custom"), view(), "where configuration.multi_node says how: group or ray"),
+    (
+        "split",
+        replace(WANTED, configuration={"tensor_parallel_size": 3.0}),
+        view(),
+        "uses all 8 GPUs, and tensor_parallel_size 3 does not",
+    ),
+    ("cluster", WANTED, view(replace(ONE, one_node_because="there is no crane")), "4 GPUs of offer 'one' of provider"),
+    (
+        "pool",
+        WANTED,
+        view(replace(ONE, one_node_because="there is no crane"), pool=replace(POOL, gpu_count=4)),
+        "(gpu_count) of pool 'pool'; a replica cannot have several nodes: there is no crane",
+    ),
+    ("cluster says why", WANTED, view(replace(ONE, one_node_because="there is no crane")), "there is no crane"),
+    ("uneven", replace(WANTED, gpu_per_replica=9), view(), "it must split evenly: there are 8, 16"),
+    ("uneven engine", replace(WANTED, gpu_per_replica=9, engine="tgi"), view(), "engine tgi cannot run over several"),
+    ("one node", WANTED, view(ONE), "gpu_per_replica 8 is more than the 4 GPUs"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "seen", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_cannot_have_several_nodes_is_told_why(wanted: Deployment, seen: PoolView, words: str) -> None:
+    refusal = never(wanted, seen)
+    assert refusal is not None
+    assert refusal.reason == "GPU_COUNT_EXCEEDED"
+    assert words in refusal.message
+    assert not candidates(wanted, seen)[0].feasible
+
+
+@pytest.mark.parametrize(
+    ("configuration", "engine"), [({"multi_node": "group"}, "custom"), ({"pipeline_parallel_size": 4.0}, "sglang")]
+)
+def test_an_engine_that_can_is_not_refused(configuration: dict[str, object], engine: str) -> None:
+    assert never(replace(WANTED, engine=engine, configuration=configuration), view()) is None
+
+
+def test_the_pools_gpus_of_a_node_are_those_of_each() -> None:
+    assert never(WANTED, view(pool=replace(POOL, gpu_count=4))) is None
+    refusal = never(WANTED, view(pool=replace(POOL, gpu_count=2)))
+    assert refusal is not None
+    assert (refusal.reason, "has 4 GPUs, and pool 'pool' takes machines with 2" in refusal.message) == (
+        "GPU_COUNT_NOT_ALLOWED",
+        True,
+    )
+    refusal = never(replace(WANTED, gpu_per_replica=9), view(pool=replace(POOL, gpu_count=4)))
+    assert refusal is not None
+    assert "gpu_count" in refusal.message
+
+
+def test_a_full_place_of_several_nodes_is_waited_for() -> None:
+    (first, *_) = candidates(WANTED, view(ONE, replace(TWO, available=0)))
+    assert first.reason == "NO_CAPACITY"
+
+
+def test_deployments_are_placed_alike_when_their_engines_reach_as_far() -> None:
+    same = replace(WANTED, configuration={"max_model_len": 1024.0})
+    other = replace(WANTED, configuration={"tensor_parallel_size": 3.0})
+    assert demand_key(WANTED) == demand_key(same) != demand_key(other)
+    unknown = demand_key(replace(WANTED, engine="of another version"))
+    assert not unknown[-1].ways
+
+
+def test_gpus_split_evenly_over_the_fewest_nodes() -> None:
+    found = {span.gpus: span for span in spans([8, 8, 8, 4])}
+    assert found[16] == Span(2, 8)
+    assert found[24] == Span(3, 8)
+    assert found[10] == Span(2, 5)
+    assert found[12] == Span(2, 6)
+    assert 11 not in found
+    assert 25 not in found
+    assert min(found) == 9, "three on each of three nodes"
+    assert spans([4]) == spans([]) == spans([4, 0]) == []
+
+
+def test_the_number_of_sizes_is_bounded() -> None:
+    found = spans([1024] * 5000)
+    assert found == []
+    found = spans([8] * 5000)
+    assert max(span.nodes for span in found) == MOST_NODES
+    assert len(spans([100] * 5000)) <= MOST_GPUS
