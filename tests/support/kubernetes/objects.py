@@ -22,6 +22,8 @@ KINDS = {
     "leaderworkersets": "LeaderWorkerSet",
 }
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _MERGED = ("labels", "annotations")
 
 
@@ -47,6 +49,24 @@ class StatusError(Exception):
 def stamp(ahead_s: float = 0.0) -> str:
     """Now, as the API writes it: to the second."""
     return (datetime.now(UTC) + timedelta(seconds=ahead_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _invalid(resource: str, body: Json) -> str:
+    """What an API server would not take of a new object, of what is looked at here."""
+    if resource == "nodes":
+        return ""
+    if not _NAME.fullmatch(str(body["metadata"]["name"])):
+        return "metadata.name: Invalid value"
+    for key, value in body["metadata"].get("labels", {}).items():
+        if not _LABEL.fullmatch(value):
+            return f"metadata.labels: Invalid value: {value!r} of {key}"
+    containers: list[Json] = body["spec"]["containers"] if resource == "pods" else []
+    for container in containers:
+        variables: list[Json] = container.get("env", [])
+        for index, variable in enumerate(variables):
+            if not _VARIABLE.fullmatch(variable["name"]):
+                return f"spec.containers[0].env[{index}].name: Invalid value: {variable['name']!r}"
+    return ""
 
 
 class Objects:
@@ -97,10 +117,10 @@ class Objects:
         name = str(body["metadata"]["name"])
         if resource != "nodes" and namespace not in self.namespaces:
             raise StatusError(404, "NotFound", f'namespaces "{namespace}" not found', ("namespaces", namespace))
-        if not _NAME.fullmatch(name) and resource != "nodes":
-            raise StatusError(422, "Invalid", f'{KINDS[resource]} "{name}" is invalid: metadata.name')
+        if why := _invalid(resource, body):
+            raise StatusError(422, "Invalid", f'{KINDS[resource]} "{name}" is invalid: {why}', (KINDS[resource], name))
         if (resource, namespace, name) in self._items:
-            raise StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists')
+            raise StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists', (resource, name))
         item = deepcopy(body)
         item["metadata"] |= {
             "namespace": namespace,
@@ -139,13 +159,16 @@ class Objects:
         item = self.get(resource, namespace, name)
         for key, value in options.get("preconditions", {}).items():
             if item["metadata"][key] != value:
-                text = f"Precondition failed: {key} in precondition: {value}, in object meta: {item['metadata'][key]}"
-                raise StatusError(409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {text}')
+                kind, has = KINDS[resource], item["metadata"][key]
+                text = f"the {key} in the precondition ({value}) does not match the {key} in record ({has})"
+                text = f'Operation cannot be fulfilled on {kind} "{name}": {text}'
+                raise StatusError(409, "Conflict", text, (kind, name))
         grace = options.get("gracePeriodSeconds", item["spec"].get("terminationGracePeriodSeconds", 30))
+        ended = item["status"].get("phase") in {"Failed", "Succeeded"}
         if options.get("propagationPolicy") == "Foreground":  # its controller ends it once all that it owns is gone
             item["metadata"].setdefault("deletionTimestamp", stamp())
             self.touch(item)
-        elif resource != "pods" or not grace or not item["spec"].get("nodeName"):
+        elif resource != "pods" or not grace or ended or not item["spec"].get("nodeName"):
             self.remove(resource, namespace, name)
         elif "deletionTimestamp" not in item["metadata"]:
             item["metadata"] |= {"deletionTimestamp": stamp(grace), "deletionGracePeriodSeconds": grace}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from tests.support.kubernetes.group_controller import GroupController
-from tests.support.kubernetes.kubelet import GPU, Kubelet, written
+from tests.support.kubernetes.kubelet import GPU, Kubelet, log_answer
 from tests.support.kubernetes.objects import KINDS, Json, Objects, StatusError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -135,9 +134,13 @@ class FakeKube:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         meant = f"{resource}/{sub}" if sub else resource
         if self.granted is not None and (verb, meant) not in self.granted:
-            raise StatusError(
-                403, "Forbidden", f'{meant} is forbidden: User "gateway" cannot {verb} resource "{meant}"'
-            )
+            namespace, name = match.get("namespace", ""), match.get("name", "")
+            where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+            said = f'User "gateway" cannot {verb} resource "{meant}" in API group "" {where}'
+            what = f'{resource} "{name}"' if name else resource
+            # Of what an apply would make it is not told why.
+            text = f"{what} is forbidden: {'' if request.method == 'PATCH' and verb == 'create' else said}"
+            raise StatusError(403, "Forbidden", text, (resource, name))
         self.calls[verb, meant] += 1
         return resource, match.get("namespace", ""), match.get("name", "")
 
@@ -164,8 +167,8 @@ class FakeKube:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         resource, namespace, _ = self._allow(request, "watch")
         version = int(request.query["resourceVersion"])
-        if version < self.objects.compacted:
-            raise StatusError(410, "Expired", f"too old resource version: {version}")
+        if version < self.objects.compacted:  # told within the answer, as everything after the right to watch
+            return too_old(version)
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
         self.watching += 1
@@ -204,7 +207,7 @@ class FakeKube:
         resource, namespace, name = self._allow(request, "patch")
         if not any(item["metadata"]["name"] == name for item in self.objects.find(resource, namespace)):
             self._allow(request, "create")  # what an API server asks for where there is nothing to patch
-        body = await request.json()
+        body = _from_yaml(await request.text())
         return web.json_response(self.objects.apply(resource, namespace, name, body, request.query["fieldManager"]))
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
@@ -214,28 +217,17 @@ class FakeKube:
     async def _log(self, request: web.Request) -> web.StreamResponse:
         key = self._allow(request, "get", "log")
         pod = self.objects.get(*key)
-        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
-        previous = request.query.get("previous") == "true"
-        logs = self.kubelet.previous if previous else self.kubelet.logs
-        if uid not in logs:
-            raise StatusError(400, "BadRequest", f'container "engine" in pod "{name}" is waiting to start')
-        since = request.query.get("sinceTime")
-        first = int(datetime.fromisoformat(since).timestamp()) * 1_000_000_000 if since else 0
-        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await answer.prepare(request)
-        given = 0
-        with suppress(ConnectionResetError):  # the reader has left
-            while True:
-                alive = self.kubelet.alive(pod) and not previous
-                lines = logs.get(uid, [])
-                for line in lines[given:]:
-                    if line[0] >= first:
-                        await answer.write(written(line).encode())
-                given = len(lines)
-                if request.query.get("follow") != "true" or not alive:
-                    return answer
-                await asyncio.sleep(_POLL_S)
-        return answer
+        if not pod["spec"].get("nodeName"):
+            return web.Response(status=204)  # there is no kubelet to be asked
+        return await log_answer(self.kubelet, pod, request)
+
+
+def too_old(version: int) -> web.Response:
+    """The answer to who wants to watch from a version that is forgotten."""
+    error = StatusError(410, "Expired", f"too old resource version: {version}")
+    return web.Response(
+        text=json.dumps({"type": "ERROR", "object": error.body}) + "\n", content_type="application/json"
+    )
 
 
 def refuse(method: str, resource: str, code: int, reason: str, message: str, **headers: str) -> Fault:
@@ -258,6 +250,15 @@ def on_the_way(method: str, resource: str, code: int, text: str = "", **headers:
         return web.Response(status=code, text=text, headers=headers)
 
     return fault
+
+
+def _from_yaml(text: str) -> Json:
+    """What is applied, of which the JSON that is YAML is read: it has neither surrogates nor control characters."""
+    if re.search(r"\\u[dD][89a-fA-F]|[\x7f-\x84\x86-\x9f\ufffe\uffff]", text):
+        said = "error decoding YAML: error converting YAML to JSON: yaml: found invalid Unicode character escape code"
+        raise StatusError(400, "BadRequest", said)
+    body: Json = json.loads(text)
+    return body
 
 
 def _check_token(request: web.Request) -> None:

@@ -21,6 +21,15 @@ from tests.support.kubernetes.harness import NAMESPACE, KubernetesHarness, kuber
 from tests.support.kubernetes.server import TOKEN, Fault, refuse
 from tests.support.provider_processes import gone, until_async
 
+# What API servers say.
+_NO = 'pods "og-one" is forbidden: '
+_LIMITED = "maximum memory usage per Container is 1Mi, but limit is 2Mi"
+_DENIED = 'admission webhook "pods.example.com" denied the request: not in this house'
+_QUOTA_NAMED = 'pods is forbidden: User "us" cannot create resource "pods" in API group "" in the namespace "quota: a"'
+_COUNTED = 'Operation cannot be fulfilled on resourcequotas "few": please apply your changes and try again'
+_ENDS = f"{_NO}unable to create new content in namespace llm because it is being terminated"
+_MANAGED = 'Apply failed with 1 conflict: conflict with "kubectl" using v1: .data.PORT'
+
 
 async def test_a_lost_answer_to_a_creation_makes_no_second_pod(harness: KubernetesHarness) -> None:
     harness.kube.after.append(lambda request: request.method == "POST")
@@ -75,10 +84,45 @@ async def test_a_cluster_that_is_away_is_never_taken_for_an_instance_that_is_gon
 @pytest.mark.parametrize(
     ("fault", "kind", "reason", "words"),
     [
-        (refuse("POST", "pods", 403, "Forbidden", "exceeded quota: gpus"), CapacityError, "QUOTA_EXCEEDED", "exceeded"),
-        (refuse("POST", "pods", 403, "Forbidden", "no"), ProviderUnavailableError, "FORBIDDEN", "see the role"),
+        (
+            refuse("POST", "pods", 403, "Forbidden", f"{_NO}exceeded quota: few, "),
+            CapacityError,
+            "QUOTA_EXCEEDED",
+            "few",
+        ),
+        (
+            refuse("POST", "pods", 403, "Forbidden", f"{_NO}status unknown for quota: few"),
+            CapacityError,
+            "QUOTA_",
+            "few",
+        ),
+        (
+            refuse("POST", "pods", 403, "Forbidden", f"{_NO}failed quota: few: must"),
+            InstanceRejectedError,
+            "REJ",
+            "must",
+        ),
+        (refuse("POST", "pods", 403, "Forbidden", f"{_NO}violates PodSecurity "), InstanceRejectedError, "REJ", "Sec"),
+        (refuse("POST", "pods", 403, "Forbidden", f"{_NO}[{_LIMITED}, b]"), InstanceRejectedError, "REJ", "maximum"),
+        (refuse("POST", "pods", 403, "", _DENIED), InstanceRejectedError, "REJECTED_BY_CLUSTER", "not in this house"),
+        (
+            refuse("POST", "pods", 403, "Forbidden", f"{_NO}pod rejected: Runt"),
+            InstanceRejectedError,
+            "REJ",
+            "rejected",
+        ),
+        (refuse("POST", "pods", 403, "Forbidden", _ENDS), InstanceRejectedError, "NAMESPACE_NOT_FOUND", "terminated"),
+        (refuse("POST", "pods", 403, "Forbidden", f"{_NO}not yet"), ProviderUnavailableError, "FORBIDDEN", "not yet"),
+        (refuse("POST", "pods", 403, "Forbidden", _QUOTA_NAMED), ProviderUnavailableError, "FORBIDDEN", "see the role"),
+        (refuse("POST", "pods", 409, "Conflict", _COUNTED), ProviderUnavailableError, "PROVIDER_", "try again"),
         (refuse("POST", "pods", 422, "Invalid", "bad cpu"), InstanceRejectedError, "REJECTED_BY_CLUSTER", "bad cpu"),
-        (refuse("PATCH", "secrets", 409, "Conflict", "kubectl"), InstanceConflictError, "OBJECT_MANAGED_", "kubectl"),
+        (refuse("PATCH", "secrets", 409, "Conflict", _MANAGED), InstanceConflictError, "OBJECT_MANAGED_", "kubectl"),
+        (
+            refuse("PATCH", "secrets", 403, "Forbidden", 'secrets "a" is forbidden: '),
+            ProviderUnavailableError,
+            "F",
+            "en; ",
+        ),
         (refuse("POST", "pods", 429, "Busy", "later", **{"Retry-After": "60"}), ProviderUnavailableError, "RATE_", ""),
         (refuse("POST", "pods", 500, "InternalError", TOKEN), ProviderUnavailableError, "PROVIDER_UNAVAILABLE", ""),
     ],
@@ -92,7 +136,29 @@ async def test_a_refusal_tells_what_kind_it_is(
     assert type(caught.value) is kind
     assert caught.value.reason.startswith(reason)
     assert words in caught.value.message
+    assert ("see the role" in caught.value.message) is (words in {"see the role", "en; "})
     assert TOKEN not in caught.value.message
+
+
+async def test_of_two_who_make_an_object_at_once_the_second_changes_it(harness: KubernetesHarness) -> None:
+    for resource in ("secrets", "services"):
+        harness.kube.faults += [refuse("PATCH", resource, 409, "AlreadyExists", f'{resource} "a" already exists')] * 3
+    created = await harness.provider.create(harness.serving("one"))
+    assert not harness.kube.faults
+    assert created.state in {InstanceState.PENDING, InstanceState.RUNNING}
+
+
+async def test_whoever_is_always_quicker_is_told_of(harness: KubernetesHarness) -> None:
+    harness.kube.faults += [refuse("PATCH", "secrets", 409, "AlreadyExists", "it already exists")] * 100
+    with pytest.raises(ProviderUnavailableError, match="already exists"):
+        await harness.provider.create(harness.serving("one"))
+
+
+async def test_objects_hold_every_character(harness: KubernetesHarness) -> None:
+    name = "Größe \U0001f642 \x7f \x85 \x9f \u2028 \ufeff"
+    await harness.provider.create(harness.serving(name))
+    assert [found.name for found in await harness.provider.list_owned()] == [name]
+    assert len(list(harness.kube.objects.find("secrets"))) == 1
 
 
 async def test_a_busy_server_is_asked_when_it_said(harness: KubernetesHarness) -> None:

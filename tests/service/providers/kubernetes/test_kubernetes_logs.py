@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from orchestration.service.providers.base import LogRecord, ProviderUnavailableError
-from tests.support.kubernetes.harness import KubernetesHarness
+from tests.support.kubernetes.harness import KubernetesHarness, kubernetes_harness
 from tests.support.kubernetes.server import FakeKube, refuse
 from tests.support.provider_conformance import read
-from tests.support.provider_processes import ended
+from tests.support.provider_processes import ended, engine_command
 
 SECOND = 1_000_000_000
 BASE = 1_800_000_000 * SECOND
@@ -85,3 +86,15 @@ async def test_a_follower_waits_for_the_container(harness: KubernetesHarness) ->
     await harness.provider.create(spec)
     async with asyncio.timeout(30):
         assert _texts(await following) == ["line 0", "line 1"]
+
+
+async def test_a_follower_waits_for_a_node(tmp_path: Path) -> None:
+    async with kubernetes_harness(tmp_path, {"autoscaling": "true"}) as harness:
+        await harness.provider.create(
+            harness.spec("one", engine_command("--exit-code", "3", "--lines", "2"), gpu_count=1)
+        )
+        following = asyncio.create_task(read(harness.provider, "one", follow=True))
+        assert await read(harness.provider, "one") == []
+        harness.kube.add_node("gpu-1", gpus=1)
+        async with asyncio.timeout(30):
+            assert _texts(await following) == ["line 0", "line 1"]

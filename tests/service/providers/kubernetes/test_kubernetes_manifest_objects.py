@@ -76,6 +76,11 @@ def test_a_pod_is_never_restarted_in_place_and_holds_what_the_engines_row_says()
     assert container["ports"] == [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
 
 
+def test_a_pod_always_has_a_moment_to_end() -> None:
+    graces = [pod(make_spec("r", owner="us", command=("x",), image="i", stop_grace_s=given))[0] for given in (0.0, 1.2)]
+    assert [body["terminationGracePeriodSeconds"] for body in graces] == [1, 2]
+
+
 def test_shared_memory_is_there_for_more_than_one_gpu() -> None:
     body, container = pod(spec(gpus=2), shm_size="16Gi")
     assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}} in body["volumes"]

@@ -11,6 +11,7 @@ from aiohttp import web
 from orchestration.service.providers.base import InstanceState
 from tests.support.kubernetes.harness import KubernetesHarness
 from tests.support.kubernetes.objects import StatusError
+from tests.support.kubernetes.server import too_old
 from tests.support.provider_processes import gone, until, until_async
 
 
@@ -89,8 +90,7 @@ def _too_old() -> web.Response:
 
 
 def _same_again() -> web.Response:
-    error = StatusError(410, "Expired", "too old resource version").body
-    return web.json_response({"type": "ERROR", "object": error})
+    return too_old(1)
 
 
 @pytest.mark.parametrize("answer", [_too_old, _same_again, web.Response], ids=["410", "error-event", "ends-at-once"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote, urlencode
@@ -19,7 +21,9 @@ _MOST_PAGES = 1000
 """Half a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
 GROUP_VERSION = "leaderworkerset.x-k8s.io/v1"
 """Of LeaderWorkerSet, a resource that a cluster serves where it was installed."""
-_APPLY = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
+_APPLY_TRIES = 4
+_APPLY = {"Content-Type": "application/apply-patch+yaml"}
+_NOT_ASCII = re.compile("[\x7f-\uffff]")
 
 
 class _Http(HttpClient):
@@ -36,7 +40,11 @@ class _Http(HttpClient):
         connector = aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, trust_env=False, proxy=self._cluster.proxy or None
+            connector=connector,
+            timeout=timeout,
+            trust_env=False,
+            proxy=self._cluster.proxy or None,
+            json_serialize=to_json,
         )
 
     def clean(self, text: str) -> str:
@@ -97,7 +105,14 @@ class KubeApi:
     async def apply(self, path: str, body: Json) -> None:
         """Have the object as it is wanted, made or changed (server-side apply); what others manage is a 409."""
         params = {"fieldManager": FIELD_MANAGER}
-        object_in(await self._call("PATCH", path, body=body, params=params, headers=_APPLY), _meant(path)[1])
+        for tries_left in reversed(range(_APPLY_TRIES)):
+            try:
+                object_in(await self._call("PATCH", path, body=body, params=params, headers=_APPLY), _meant(path)[1])
+                return
+            except RefusedError as refused:
+                # Of two who make it at the same time, the API server tells one that it is there: then it is changed.
+                if refused.status != 409 or refused.is_managed_elsewhere or not tries_left:
+                    raise
 
     async def delete(
         self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None, *, foreground: bool = False
@@ -178,6 +193,15 @@ def group_path(namespace: str, name: str = "") -> str:
     """
     parts = ["/apis", GROUP_VERSION, "namespaces", quote(namespace, safe=""), "leaderworkersets", name]
     return "/".join(part for part in parts if part)
+
+
+def to_json(value: object) -> str:
+    """JSON that is YAML, too, as which an object to be applied is read.
+
+    There an escape stands for a character and never for half of one, and control characters have to be escaped.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_ASCII.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _meant(path: str) -> tuple[str, str]:

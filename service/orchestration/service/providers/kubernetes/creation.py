@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestration.service.domain import gpu
@@ -26,6 +27,14 @@ from orchestration.service.providers.kubernetes.states import container, unsched
 
 _SCHEDULER_S = 8.0
 """How long a creation waits for the scheduler's word; what it says later is seen by who describes the instance."""
+_NO_ROOM = re.compile(r'\w+ "[^"]*" is forbidden: (exceeded quota|status unknown for quota): ')
+"""What the API server says of a quota that is used up, or not counted yet."""
+_NOT_ALLOWED = re.compile(
+    r'admission webhook "[^"]*" denied the request'
+    r'|\w+ "[^"]*" is forbidden: \[?'
+    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|\w+ max limit) .* per )"
+)
+"""What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it."""
 _FIRST_LOOK_S = 0.05
 _SLOWEST_LOOK_S = 1.0
 
@@ -69,7 +78,7 @@ class Creator:
             pod = manifests.pod(spec, self._settings, selector=selector, price=price, now=self._clock())
             made = await api.create(path("pods", place.namespace), pod)
         except RefusedError as refused:
-            if refused.status != 409 or _over_quota(refused):
+            if refused.status != 409 or refused.reason == "Conflict":  # of a quota that others count on as well
                 raise _not_made(refused, place) from refused
             # Somebody else was first: another call of ours, or a stranger.
             found = await self._clusters.look(place, spec.name)
@@ -173,18 +182,18 @@ def _has_nodes(found: Found) -> bool:
 
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:
     """Why the cluster did not take an object."""
-    if _over_quota(refused):
-        return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
     match refused.status:
+        case 403 if _NO_ROOM.match(refused.message):
+            return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
+        case 403 if _NOT_ALLOWED.match(refused.message):
+            return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
+        case 403 if refused.message.endswith("because it is being terminated"):
+            return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 404 if refused.is_missing and refused.about == ("namespaces", place.namespace):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
-        case 409:
+        case 409 if refused.is_managed_elsewhere:
             return InstanceConflictError("OBJECT_MANAGED_ELSEWHERE", f"{place}: {refused.message}")
         case 400 | 413 | 422:
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
         case _:
             return as_provider_error(refused, f"create a replica in {place}")
-
-
-def _over_quota(refused: RefusedError) -> bool:
-    return bool(refused.reason) and "quota" in refused.message

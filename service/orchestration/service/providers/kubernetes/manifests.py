@@ -46,7 +46,8 @@ def pod(
         raise InstanceRejectedError("IMAGE_REQUIRED", text)
     body: Json = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": math.ceil(spec.stop_grace_s),
+        # Not 0: such a Pod is forgotten while its container may still hold the GPUs.
+        "terminationGracePeriodSeconds": max(1, math.ceil(spec.stop_grace_s)),
         "enableServiceLinks": False,  # variables such as VLLM_PORT, made of the names of Services, confuse engines
         "automountServiceAccountToken": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},

@@ -45,6 +45,11 @@ class RefusedError(Exception):
         """Whether the API server itself says that something is not there."""
         return self.status == 404 and self.reason == "NotFound"
 
+    @property
+    def is_managed_elsewhere(self) -> bool:
+        """Whether a server-side apply was refused for fields that others set, and not because they were quicker."""
+        return self.status == 409 and self.message.startswith("Apply failed with ")
+
     def misses(self, resource: str, name: str) -> bool:
         """Whether it is this object that is not there, as far as the Status tells."""
         kind, called = self.about
@@ -70,10 +75,13 @@ def refusal(error: HttpStatusError) -> Exception:
 
 def as_provider_error(refused: RefusedError, what: str) -> ProviderError:
     """A refusal that nothing else is known of: an operator may set it right, and nothing is given up for it."""
-    hint = "; see the role in docs/kubernetes" if refused.status in {401, 403} else ""
+    said = refused.message.rstrip(": ")  # what an apply would make is forbidden without a word of why
+    # Admission forbids, too, and whatever it says of the object no role would change.
+    by_role = " cannot " in said or said != refused.message or not refused.reason
+    hint = "; see the role in docs/kubernetes" if refused.status == 401 or (refused.status == 403 and by_role) else ""
     reasons = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "RATE_LIMITED"}
     return ProviderUnavailableError(
-        f"kubernetes cannot {what}: {refused.message}{hint}",
+        f"kubernetes cannot {what}: {said}{hint}",
         reason=reasons.get(refused.status, "PROVIDER_UNAVAILABLE"),
         retry_after_s=refused.retry_after_s,
     )
