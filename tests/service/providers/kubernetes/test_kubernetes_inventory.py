@@ -96,7 +96,7 @@ async def test_a_pool_has_the_nodes_of_the_clusters_that_it_means(tmp_path: Path
 
 
 async def test_a_refusal_is_told_with_what_to_do(harness: KubernetesHarness) -> None:
-    harness.kube.faults.append(refuse("GET", "nodes", 403, "Forbidden", "nodes is forbidden"))
+    harness.kube.faults.append(refuse("GET", "nodes", 403, "Forbidden", 'User "gateway" cannot list nodes'))
     (one,) = await listing(harness)
     assert "see the role in docs/kubernetes" in one.error
     assert one.nodes == ()
