@@ -108,15 +108,8 @@ class BoundedProvider:
 
     async def _call(self, what: str, limit_s: float, turns: asyncio.Semaphore, call: Callable[[], Awaitable[_T]]) -> _T:
         await self._turn(what, turns)
-        limit = asyncio.timeout(limit_s)
         try:
-            async with limit:
-                return await call()
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # the provider's own
-            text = f"provider {self.name} did not answer {what} within {limit_s:g} s"
-            raise ProviderUnavailableError(text, reason="PROVIDER_TIMEOUT") from error
+            return await within(limit_s, f"provider {self.name} did not answer {what}", call)
         finally:
             turns.release()
 
@@ -127,3 +120,18 @@ class BoundedProvider:
         except TimeoutError as error:
             text = f"provider {self.name} has not answered {self._limits.at_once} calls yet; {what} was not called"
             raise ProviderBusyError(text) from error
+
+
+async def within(limit_s: float, what: str, call: Callable[[], Awaitable[_T]]) -> _T:
+    """The call's answer. Raises `ProviderUnavailableError` PROVIDER_TIMEOUT when it takes longer.
+
+    ``what``: that it did not, such as "x did not answer"; a time-out of the call's own stays what it is.
+    """
+    limit = asyncio.timeout(limit_s)
+    try:
+        async with limit:
+            return await call()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ProviderUnavailableError(f"{what} within {limit_s:g} s", reason="PROVIDER_TIMEOUT") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestration.service.providers.base import ProviderError
+from orchestration.service.providers.bounded import within
 from orchestration.service.providers.inventory import ClusterNode, ClusterNodes, ClusterNodeState, NodeScope
 from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.clusters import Clusters
@@ -23,6 +24,11 @@ _CORDONED = "node.kubernetes.io/unschedulable"
 """Taint of a node that was cordoned, which its ``spec.unschedulable`` says as well."""
 _KEPT_S = 1.0
 """How long an answer is good: pools of different namespaces of one cluster ask one after the other."""
+LOOK_S = 20.0
+"""How long a cluster may take to tell what it has, in seconds: less than all of them together have to answer
+(`CallLimits.list_s`), so that one that hangs leaves the others' word to be heard."""
+_LISTS_AT_ONCE = 4
+"""Namespaces of a cluster whose Pods are asked for at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +40,52 @@ class Look:
     """Of the namespaces that are looked at, without those that have ended."""
 
 
-async def look(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings) -> Look:
+async def look(
+    api: KubeApi, places: Sequence[Place], settings: KubernetesSettings, *, limit_s: float = LOOK_S
+) -> Look:
     """The nodes of the cluster that the places are in, and the Pods there. Raises `ProviderError`."""
+    what = f"context {places[0].context} did not tell its nodes and Pods"
     try:
-        nodes = await api.find_all(path("nodes"))
-        seen = [""] if settings.count_all_pods else [place.namespace for place in places]
-        lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
+        return await within(limit_s, what, partial(_look, api, places, settings))
     except RefusedError as refused:
         raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
-    return Look(nodes, [pod for items in lists for pod in items])
+
+
+async def _look(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings) -> Look:
+    turns = asyncio.Semaphore(_LISTS_AT_ONCE)
+
+    async def pods(namespace: str) -> Sequence[Json]:
+        async with turns:
+            return await api.find_all(path("pods", namespace), fieldSelector=_LIVE)
+
+    seen = [""] if settings.count_all_pods else [place.namespace for place in places]
+    nodes = await api.find_all(path("nodes"))  # first: of a server that is away no more is asked
+    try:
+        async with asyncio.TaskGroup() as group:
+            lists = [group.create_task(pods(namespace)) for namespace in seen]
+    except* (RefusedError, ProviderError) as failed:
+        failures = failed.exceptions
+    else:
+        return Look(nodes, [pod for items in lists for pod in items.result()])
+    raise failures[0]
 
 
 class Inventory:
     """What the clusters are made of."""
 
-    def __init__(self, clusters: Clusters, settings: KubernetesSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clusters: Clusters,
+        settings: KubernetesSettings,
+        clock: Callable[[], float],
+        *,
+        limit_s: float = LOOK_S,
+    ) -> None:
+        """``limit_s``: how long each cluster may take, in seconds."""
         self._clusters = clusters
         self._looks = {
             (places[0].credential, places[0].context): Recent(
-                partial(_ask, clusters.api(places[0]), places, settings), _KEPT_S, clock
+                partial(_ask, clusters.api(places[0]), places, settings, limit_s), _KEPT_S, clock
             )
             for places in clusters.by_cluster()
         }
@@ -75,8 +108,10 @@ class Inventory:
         return ClusterNodes(cluster=context, asked_at=asked_at, nodes=nodes)
 
 
-async def _ask(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings) -> Sequence[ClusterNode]:
-    return to_nodes(await look(api, places, settings), settings)
+async def _ask(
+    api: KubeApi, places: Sequence[Place], settings: KubernetesSettings, limit_s: float
+) -> Sequence[ClusterNode]:
+    return to_nodes(await look(api, places, settings, limit_s=limit_s), settings)
 
 
 def to_nodes(seen: Look, settings: KubernetesSettings) -> list[ClusterNode]:
