@@ -19,10 +19,12 @@ from orchestration.service.providers.kubernetes import CAPABILITIES
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.cluster_nodes import RETENTION_S
 from orchestration.service.usecases.pools import remove_pool
+from orchestration.service.usecases.views import pool_view
 from orchestration.store.leases import LeaseManager
-from orchestration.store.records import Node, NodeState, Pool, PoolState
+from orchestration.store.records import Event, Node, NodeState, Pool, PoolState
 from orchestration.store.store import Store
 from orchestration.store.transaction import Transaction
+from orchestration.v1 import compute_pools_pb2 as pb
 from tests.support import stores
 from tests.support.fake_provider import FakeProvider
 from tests.support.stores import FakeClock
@@ -86,9 +88,17 @@ class World:
         found = self.store.index.find(Node, pool_id=pool_id)
         return {node.provider_instance_id.split("/")[-2]: node for node in found}
 
-    async def reasons(self, node: Node) -> list[str]:
+    async def events(self, node: Node) -> list[Event]:
         events, _ = await self.store.list_events("node", node.id, limit=100)
-        return [event.reason for event in reversed(events)]
+        return list(reversed(events))
+
+    async def reasons(self, node: Node) -> list[str]:
+        return [event.reason for event in await self.events(node)]
+
+    def pool(self) -> pb.Pool:
+        pool = self.store.index.get(Pool, "p")
+        assert pool is not None
+        return pool_view(pool, self.store.index.find(Node, pool_id="p"), [])
 
 
 @pytest.fixture
@@ -166,6 +176,7 @@ async def test_a_node_is_what_its_cluster_says_and_ready_again_when_it_is_back(
     assert await world.reasons(back) == ["NODE_REGISTERED", f"NODE_{becomes}", "NODE_READY"]
     events, _ = await world.store.list_events("node", back.id, limit=100)
     assert "so it is" in events[1].message
+    assert (events[1].type == "WARNING") is (state is not CLOSED)
 
 
 async def test_a_node_that_is_not_told_of_any_more_is_lost_and_goes_after_a_day(world: World) -> None:
@@ -176,9 +187,31 @@ async def test_a_node_that_is_not_told_of_any_more_is_lost_and_goes_after_a_day(
     assert lost.state is NodeState.LOST
     assert (await world.round(after_s=RETENTION_S - 1))["a"].state is NodeState.LOST
     assert set(await world.round(after_s=2)) == {"b"}
-    assert await world.reasons(lost) == ["NODE_REGISTERED", "NODE_LOST", "NODE_REMOVED"]
+    events = await world.events(lost)
+    assert [event.reason for event in events] == ["NODE_REGISTERED", "NODE_LOST", "NODE_REMOVED"]
+    assert {event.type for event in events} == {"NORMAL"}, "somebody took it away: nothing is wrong"
     world.cloud.tell("a")
     assert (await world.round())["a"].id != lost.id
+
+
+async def test_nodes_that_were_replaced_are_none_of_what_the_pool_has(world: World) -> None:
+    for generation in range(3):
+        world.cloud.clusters["east"].clear()
+        world.cloud.tell(*(f"n{generation}-{number}" for number in range(10)))
+        await world.round(after_s=3600)
+    assert len(world.nodes()) == 30
+    assert (world.pool().node_count, world.pool().gpu_total) == (10, 80)
+
+
+async def test_absurd_numbers_of_gpus_leave_the_pool_to_be_read(world: World) -> None:
+    world.cloud.tell("a", "b", gpu_total=2**31 - 1, gpu_used=2**31 - 1)
+    await world.round()
+    assert {(node.gpu_total, node.gpu_reported) for node in (await world.round()).values()} == {(1024, 1024)}
+    assert world.pool().gpu_total == 2048
+    async with world.store.write(actor="test") as tx:
+        for node in await tx.select(Node, pool_id="p"):
+            await tx.update(replace(node, gpu_total=2**31 - 1))  # as they were written before
+    assert world.pool().gpu_total == 2**31 - 1
 
 
 async def test_a_node_that_dies_while_its_cluster_is_away_is_lost_for_a_day_from_then_on(world: World) -> None:

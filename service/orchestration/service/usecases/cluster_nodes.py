@@ -23,8 +23,8 @@ _STATES = {
     ClusterNodeState.TROUBLED: NodeState.UNHEALTHY,
 }
 _GONE = {NodeState.LOST, NodeState.TERMINATED}
-_MOST_GPUS = 2**31 - 1
-"""Of a node, as the API has them."""
+_MOST_GPUS = 1024
+"""Of a node, as RegisterNode takes them: whatever a cluster makes up, the sums of a pool stay numbers of the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class NodeChange:
     """What it is to be; none: the row is to go."""
     reason: str
     text: str
+    warning: bool = False
+    """Whether something is wrong, and not only another."""
 
     async def write(self, tx: Transaction, pool: Pool) -> None:
         """Write it. The node is to be as it was found in the same transaction."""
@@ -71,9 +73,8 @@ class NodeChange:
         else:
             node = self.node
             await tx.delete(node)
-        warning = node.state in {NodeState.UNHEALTHY, *_GONE}
-        kind = "WARNING" if warning else "NORMAL"
         if self.reason:
+            kind = "WARNING" if self.warning else "NORMAL"
             tx.event(kind="node", subject_id=node.id, type=kind, reason=self.reason, message=self.text)
 
 
@@ -119,7 +120,7 @@ def _joining(pool: Pool, instance_id: str, told: Told) -> NodeChange | None:
 def _of_told(row: Node, node: ClusterNode, now: float) -> NodeChange | None:
     if node.state is ClusterNodeState.DEAD:
         why = f": {node.message}" if node.message else ""
-        return _gone(row, NodeState.LOST, f"its cluster has lost it{why}", now)
+        return _gone(row, NodeState.LOST, f"its cluster has lost it{why}", now, warning=True)
     fields = {name: value for name, value in _described(node).items() if getattr(row, name) != value}
     if row.telemetry:
         fields["telemetry"] = {}
@@ -129,21 +130,25 @@ def _of_told(row: Node, node: ClusterNode, now: float) -> NodeChange | None:
     if "state" in fields:
         reason, text = f"NODE_{fields['state']}", f"{row.state} -> {fields['state']}"
         text = f"{text}: {node.message}" if node.message else text
-    return NodeChange(instance_id=row.provider_instance_id, node=row, fields=fields, reason=reason, text=text)
+    troubled = node.state is ClusterNodeState.TROUBLED
+    key = row.provider_instance_id
+    return NodeChange(instance_id=key, node=row, fields=fields, reason=reason, text=text, warning=troubled)
 
 
 def _of_missing(row: Node, now: float, *, pool_has_cluster: bool) -> NodeChange | None:
     if pool_has_cluster:
-        return _gone(row, NodeState.LOST, "its cluster does not tell of it any more", now)
-    return _gone(row, NodeState.TERMINATED, "the pool does not mean its cluster any more", now)
+        # Somebody has taken it away, an autoscaler or an administrator: of one that failed the cluster goes on to tell.
+        return _gone(row, NodeState.LOST, "its cluster does not tell of it any more", now, warning=False)
+    return _gone(row, NodeState.TERMINATED, "the pool does not mean its cluster any more", now, warning=False)
 
 
-def _gone(row: Node, state: NodeState, text: str, now: float) -> NodeChange | None:
+def _gone(row: Node, state: NodeState, text: str, now: float, *, warning: bool) -> NodeChange | None:
     """The node as lost or gone; after a while its row goes."""
     key = row.provider_instance_id
     if row.state is not NodeState.TERMINATED and row.state is not state:
         fields = {"managed": True, "state": state, "reported_state": state, "telemetry": {GONE_AT: now}}
-        return NodeChange(instance_id=key, node=row, fields=fields, reason=f"NODE_{state}", text=text)
+        reason = f"NODE_{state}"
+        return NodeChange(instance_id=key, node=row, fields=fields, reason=reason, text=text, warning=warning)
     if now - row.telemetry.get(GONE_AT, row.last_heartbeat_at) < RETENTION_S:
         return None
     text = f"it was {row.state} for {RETENTION_S / 3600:g} hours"

@@ -32,6 +32,11 @@ from orchestration.v1 import compute_pools_pb2 as pools_pb
 from orchestration.v1 import model_deployments_pb2 as deployments_pb
 from orchestration.v1 import model_registry_pb2 as models_pb
 
+_ABSENT = frozenset({NodeState.TERMINATED, NodeState.LOST})
+"""States of nodes that have nothing to give."""
+_MOST = 2**31 - 1
+"""What an int32 of the API holds."""
+
 
 def reservations(replicas: Iterable[Replica]) -> dict[str, Reservation]:
     """What the replicas hold, by node id."""
@@ -48,7 +53,7 @@ def reservations(replicas: Iterable[Replica]) -> dict[str, Reservation]:
 
 def pool_view(pool: Pool, nodes: Iterable[Node], replicas: Iterable[Replica]) -> pools_pb.Pool:
     """A pool with the totals of its nodes and replicas."""
-    nodes = [node for node in nodes if node.state is not NodeState.TERMINATED]
+    nodes = [node for node in nodes if node.state not in _ABSENT]
     held = reservations(replicas).values()
     return pools_pb.Pool(
         pool_id=pool.id,
@@ -68,8 +73,8 @@ def pool_view(pool: Pool, nodes: Iterable[Node], replicas: Iterable[Replica]) ->
         state=pool.state,
         is_active=pool.enabled and pool.state is PoolState.ACTIVE,
         node_count=len(nodes),
-        gpu_total=sum(node.gpu_total for node in nodes),
-        gpu_allocated=sum(item.gpus for item in held),
+        gpu_total=min(sum(node.gpu_total for node in nodes), _MOST),
+        gpu_allocated=min(sum(item.gpus for item in held), _MOST),
         cost_per_hour=sum(item.price_per_hour for item in held),
         created_at=timestamp(pool.created_at),
         updated_at=timestamp(pool.updated_at),
