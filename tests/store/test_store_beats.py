@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from orchestration.store.beats import BATCH
 from orchestration.store.errors import StoreUnavailableError
+from orchestration.store.group import CommitGroup
 from orchestration.store.records import Node, NodeState
 from orchestration.store.store import Store
 from tests.support.stores import FakeClock, add_pool, eventually, node
@@ -112,6 +114,47 @@ async def test_a_flush_that_fails_is_made_up_for(store: Store, url: str, monkeyp
     await store.flush_beats()
     async with await Store.open(url) as reopened:
         assert known(reopened, one.id).last_heartbeat_at == 5.0
+
+
+async def many(store: Store, count: int) -> list[Node]:
+    parent = await add_pool(store)
+    async with store.write(actor="test") as tx:
+        return [await tx.insert(node(parent.id)) for _ in range(count)]
+
+
+async def test_whoever_else_writes_does_not_wait_for_the_beats_of_all_nodes(store: Store) -> None:
+    for one in await many(store, 8 * BATCH):
+        store.beat(one.id, last_heartbeat_at=5.0)
+    flushing = asyncio.create_task(store.flush_beats())
+    await asyncio.sleep(0)  # it is the first to write
+    await add_pool(store)
+    assert not flushing.done()
+    await flushing
+
+
+async def test_of_a_flush_that_fails_midway_the_rest_is_made_up_for(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = await many(store, 3 * BATCH)
+    for one in nodes:
+        store.beat(one.id, last_heartbeat_at=5.0)
+    begin, begun = store._writer._begin, 0
+
+    async def fail_at_the_second() -> CommitGroup:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            raise StoreUnavailableError("DISK_FULL", "full")
+        return await begin()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._writer, "_begin", fail_at_the_second)
+        with pytest.raises(StoreUnavailableError):
+            await store.flush_beats()
+        assert store._beats._behind == {one.id for one in sorted(nodes, key=lambda item: item.id)[BATCH:]}
+    await store.flush_beats()
+    async with await Store.open(url) as reopened:
+        assert {one.last_heartbeat_at for one in reopened.index.all(Node)} == {5.0}
 
 
 async def test_beats_of_the_unknown(store: Store) -> None:

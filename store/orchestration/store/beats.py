@@ -1,10 +1,11 @@
-"""Heartbeats that change nothing but liveness: in memory at once, on disk in one statement within a second."""
+"""Heartbeats that change nothing but liveness: in memory at once, on disk in a few statements within a second."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from orchestration.store.errors import StoreError
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 0.8
 """With the time of the write, a crash loses at most the heartbeats of one second."""
+BATCH = 1000
+"""Nodes that are written in one transaction: whoever else wants to write waits for it, some hundredths of a second."""
 
 _LIVENESS = frozenset(LIVENESS_FIELDS)
 
@@ -49,18 +52,24 @@ class Beats:
                 self.beat(node.id, last_heartbeat_at=heard_at)
 
     async def flush(self) -> None:
-        """Write what is behind. When that fails, it stays behind for the next flush."""
+        """Write what is behind, in batches between which others may write. What fails stays behind for the next."""
         behind, self._behind = self._behind, set()
         self._some.clear()
+        left = sorted(behind)
         try:
-            async with self._writer.write(actor="heartbeats") as tx:
-                # Read only now: what came in while this waited for its turn is written too.
-                nodes = [self._index.get(Node, node_id) for node_id in sorted(behind)]
-                tx.write_liveness([node for node in nodes if node is not None])
+            while left:
+                await self._write(left[:BATCH])
+                del left[:BATCH]
         except BaseException:
-            self._behind |= behind
+            self._behind.update(left)
             self._some.set()
             raise
+
+    async def _write(self, node_ids: Sequence[str]) -> None:
+        async with self._writer.write(actor="heartbeats") as tx:
+            # Read only now: what came in while this waited for its turn is written too.
+            nodes = [self._index.get(Node, node_id) for node_id in node_ids]
+            tx.write_liveness([node for node in nodes if node is not None])
 
     async def run(self) -> None:
         """Flush for ever, no sooner than FLUSH_INTERVAL_S after the first heartbeat of a batch."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -14,9 +16,12 @@ from orchestration.service.providers.http_client import Answer, HttpClient, Http
 from orchestration.service.providers.kubernetes.kubeconfig import Cluster
 from orchestration.service.providers.kubernetes.names import FIELD_MANAGER, Json
 from orchestration.service.providers.kubernetes.refusals import RefusedError, refusal
-from orchestration.service.providers.kubernetes.shapes import api_groups_in, bad_answer, object_in, page_in
+from orchestration.service.providers.kubernetes.shapes import api_groups_in, bad_answer, object_in, projected_page_in
 
+_T = TypeVar("_T")
 _PAGE = 500
+_LARGE = 64 * 1024
+"""Bytes of a page that is read in a thread: reading it takes a millisecond and more, up to a tenth of a second."""
 _MOST_PAGES = 1000
 """Half a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
 GROUP_VERSION = "leaderworkerset.x-k8s.io/v1"
@@ -83,15 +88,26 @@ class KubeApi:
 
     async def find_all(self, path: str, **selectors: str) -> list[Json]:
         """All objects that the selectors mean."""
-        found, _ = await self.snapshot(path, **selectors)
-        return found
+        return await self.project(path, _as_it_is, **selectors)
 
     async def snapshot(self, path: str, **selectors: str) -> tuple[list[Json], str]:
-        """The same, page by page, and the version from which a watch goes on."""
-        found: list[Json] = []
+        """The same, and the version from which a watch goes on."""
+        return await self._read(path, _as_it_is, selectors)
+
+    async def project(self, path: str, to: Callable[[Json], _T], **selectors: str) -> list[_T]:
+        """What ``to`` makes of each of them, perhaps in another thread: the objects are let go page by page."""
+        found, _ = await self._read(path, to, selectors)
+        return found
+
+    async def _read(self, path: str, to: Callable[[Json], _T], selectors: Mapping[str, str]) -> tuple[list[_T], str]:
+        found: list[_T] = []
         params = {"limit": str(_PAGE), **selectors}
         for _ in range(_MOST_PAGES):
-            items, following, version = page_in(await self._call("GET", path, params=params))
+            answer = await self._call("GET", path, params=params)
+            if len(answer.body) < _LARGE:
+                items, following, version = projected_page_in(answer, to)
+            else:
+                items, following, version = await asyncio.to_thread(projected_page_in, answer, to)
             found += items
             if not following:
                 return found, version
@@ -208,3 +224,7 @@ def _meant(path: str) -> tuple[str, str]:
     """Resource and name of an object's path."""
     *_, resource, name = path.split("/")
     return resource, name
+
+
+def _as_it_is(item: Json) -> Json:
+    return item

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from orchestration.service.engines.base import GROUP
 from orchestration.service.providers.base import Resource
-from orchestration.service.providers.kubernetes.names import Json
-from orchestration.service.providers.kubernetes.nodes import AS_MANY_AS_COME, Node, OfferId, by_kind, used
+from orchestration.service.providers.kubernetes.nodes import AS_MANY_AS_COME, Held, Node, OfferId, by_kind, used
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings
 from orchestration.service.providers.spans import MOST_NODES, Span, spans
 
@@ -17,7 +16,7 @@ def with_groups(
     offers: Iterable[Resource],
     place: str,
     nodes: Sequence[Node],
-    pods: Iterable[Json],
+    pods: Iterable[Held],
     settings: KubernetesSettings,
     why_not: str,
 ) -> list[Resource]:
@@ -25,7 +24,7 @@ def with_groups(
     if why_not:
         return [replace(offer, one_node_because=why_not) for offer in offers]
     single = list(offers)
-    held = used(pods, settings.gpu_resource)
+    held = used((pod.node, pod.gpus) for pod in pods)
     largest = {(item.gpu_type, item.region): item for item in single if item.gpu_count}  # they come smallest first
     return single + [
         _offer(largest[key], place, span, members, held, settings)

@@ -13,7 +13,7 @@ from orchestration.service.providers.inventory import ClusterNode, ClusterNodes,
 from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.clusters import Clusters
 from orchestration.service.providers.kubernetes.names import Json, listed, part
-from orchestration.service.providers.kubernetes.nodes import to_node, used
+from orchestration.service.providers.kubernetes.nodes import Held, Node, to_held, to_node, used
 from orchestration.service.providers.kubernetes.places import Place
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
 from orchestration.service.providers.kubernetes.settings import KubernetesSettings
@@ -32,17 +32,27 @@ _LISTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
+class SeenNode:
+    """What counts of one node: all else of it is let go as soon as it was read."""
+
+    node: Node
+    is_meant: bool
+    """The node selector means it."""
+    state: ClusterNodeState
+    message: str
+    joins: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one cluster has."""
 
-    nodes: Sequence[Json]
-    pods: Sequence[Json]
+    nodes: Sequence[SeenNode]
+    pods: Sequence[Held]
     """Of the namespaces that are looked at, without those that have ended."""
 
 
-async def look(
-    api: KubeApi, places: Sequence[Place], settings: KubernetesSettings, *, limit_s: float = LOOK_S
-) -> Look:
+async def look(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings, *, limit_s: float = LOOK_S) -> Look:
     """The nodes of the cluster that the places are in, and the Pods there. Raises `ProviderError`."""
     what = f"context {places[0].context} did not tell its nodes and Pods"
     try:
@@ -54,12 +64,14 @@ async def look(
 async def _look(api: KubeApi, places: Sequence[Place], settings: KubernetesSettings) -> Look:
     turns = asyncio.Semaphore(_LISTS_AT_ONCE)
 
-    async def pods(namespace: str) -> Sequence[Json]:
+    async def pods(namespace: str) -> Sequence[Held]:
         async with turns:
-            return await api.find_all(path("pods", namespace), fieldSelector=_LIVE)
+            return await api.project(path("pods", namespace), partial(to_held, settings=settings), fieldSelector=_LIVE)
 
     seen = [""] if settings.count_all_pods else [place.namespace for place in places]
-    nodes = await api.find_all(path("nodes"))  # first: of a server that is away no more is asked
+    nodes = await api.project(
+        path("nodes"), partial(_to_seen, settings=settings)
+    )  # first: of a server that is away no more is asked
     try:
         async with asyncio.TaskGroup() as group:
             lists = [group.create_task(pods(namespace)) for namespace in seen]
@@ -111,38 +123,48 @@ class Inventory:
 async def _ask(
     api: KubeApi, places: Sequence[Place], settings: KubernetesSettings, limit_s: float
 ) -> Sequence[ClusterNode]:
-    return to_nodes(await look(api, places, settings, limit_s=limit_s), settings)
+    return _to_nodes(await look(api, places, settings, limit_s=limit_s), settings)
 
 
-def to_nodes(seen: Look, settings: KubernetesSettings) -> list[ClusterNode]:
+def _to_nodes(seen: Look, settings: KubernetesSettings) -> list[ClusterNode]:
     """Every node that is meant, whatever its state."""
-    held = {resource: used(seen.pods, resource) for resource in (settings.gpu_resource, "cpu", "memory")}
-    return [_to_node(item, held, settings) for item in seen.nodes if _is_meant(item, settings)]
+    held = {
+        "gpus": used((pod.node, pod.gpus) for pod in seen.pods),
+        "cpus": used((pod.node, pod.cpus) for pod in seen.pods),
+        "ram": used((pod.node, pod.ram) for pod in seen.pods),
+    }
+    return [_to_node(item, held, settings) for item in seen.nodes if item.is_meant]
 
 
-def _is_meant(item: Json, settings: KubernetesSettings) -> bool:
-    labels = part(item, "metadata", "labels")
-    return all(labels.get(key) == value for key, value in settings.node_selector.items())
-
-
-def _to_node(item: Json, held: Mapping[str, Mapping[str, float]], settings: KubernetesSettings) -> ClusterNode:
+def _to_seen(item: Json, settings: KubernetesSettings) -> SeenNode:
     node = to_node(item, settings)
+    labels = part(item, "metadata", "labels")
     state, message = _state(item, takes=node.takes)
-    name = node.name
-    return ClusterNode(
-        node_id=name,
+    return SeenNode(
+        node=node,
+        is_meant=all(labels.get(key) == value for key, value in settings.node_selector.items()),
         state=state,
         message=message,
         joins=node.ready and not _shut_taints(item, settings),
+    )
+
+
+def _to_node(seen: SeenNode, held: Mapping[str, Mapping[str, float]], settings: KubernetesSettings) -> ClusterNode:
+    node, name = seen.node, seen.node.name
+    return ClusterNode(
+        node_id=name,
+        state=seen.state,
+        message=seen.message,
+        joins=seen.joins,
         hostname=name,
         region=node.region,
         gpu_type=node.gpu_type if node.gpus else "",
         gpu_total=node.gpus,
-        gpu_used=round(held[settings.gpu_resource].get(name, 0.0)),
+        gpu_used=round(held["gpus"].get(name, 0.0)),
         vcpu_total=node.cpus,
-        vcpu_used=held["cpu"].get(name, 0.0),
+        vcpu_used=held["cpus"].get(name, 0.0),
         ram_gb_total=round(node.ram_gb, 1),
-        ram_gb_used=round(held["memory"].get(name, 0.0) / 2**30, 1),
+        ram_gb_used=round(held["ram"].get(name, 0.0) / 2**30, 1),
         price_per_hour=settings.gpu_price(node.gpu_type) if node.gpus else settings.price_per_hour,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,18 @@ class Node:
     ram_gb: float
     pods: int
     region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one Pod holds."""
+
+    node: str
+    """Where it is; empty: nowhere yet."""
+    gpus: float
+    cpus: float
+    ram: float
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,34 +128,41 @@ def _gpu_memory_gb(label: object) -> float:
     return int(text) / 1024 if _MEMORY_MIB.fullmatch(text) else 0.0
 
 
-def requested(pod: Json, resource: str) -> float:
+def to_held(pod: Json, settings: KubernetesSettings) -> Held:
+    """What the Pod of an object of the API holds; nothing once it has ended."""
+    node = sys.intern(str(part(pod, "spec").get("nodeName") or ""))  # that of many Pods
+    if part(pod, "status").get("phase") in _ENDED:
+        return Held(node, 0.0, 0.0, 0.0)
+    return Held(node, _requested(pod, settings.gpu_resource), _requested(pod, "cpu"), _requested(pod, "memory"))
+
+
+def _requested(pod: Json, resource: str) -> float:
     """How much of it the Pod's containers hold."""
     held = 0.0
-    containers: list[Json] = listed(pod["spec"], "containers")
+    containers: list[Json] = listed(part(pod, "spec"), "containers")
     for one in containers:
         asked = part(one, "resources", "requests") or part(one, "resources", "limits")
         held += amount(asked.get(resource))
     return held
 
 
-def used(pods: Iterable[Json], resource: str) -> Mapping[str, float]:
-    """By node, how much of the resource Pods hold that have not ended."""
+def used(amounts: Iterable[tuple[str, float]]) -> Mapping[str, float]:
+    """By node, how much is held of something: the sum of these, each with the node's name."""
     held: dict[str, float] = defaultdict(float)
-    for pod in pods:
-        if part(pod, "status").get("phase") not in _ENDED:
-            held[pod["spec"].get("nodeName") or ""] += requested(pod, resource)
+    for name, taken in amounts:
+        held[name] += taken
     return held
 
 
 def resources(
-    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Json], settings: KubernetesSettings
+    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Held], settings: KubernetesSettings
 ) -> list[Resource]:
     """What replicas can have here: for each type of GPU and region, one offer for each number of them.
 
     An offer is what one replica takes, and not a node, so that several share one. Offers of the same GPUs overlap.
     """
     open_nodes = [node for node in nodes if node.takes]
-    offers = _gpu_offers(provider, place, open_nodes, used(pods, settings.gpu_resource), settings)
+    offers = _gpu_offers(provider, place, open_nodes, used((pod.node, pod.gpus) for pod in pods), settings)
     return [*offers, *_cpu_offers(provider, place, open_nodes, pods, settings)]
 
 
@@ -184,11 +204,10 @@ def by_kind(nodes: Sequence[Node], settings: KubernetesSettings) -> dict[tuple[s
 
 
 def _cpu_offers(
-    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Json], settings: KubernetesSettings
+    provider: str, place: str, nodes: Sequence[Node], pods: Sequence[Held], settings: KubernetesSettings
 ) -> list[Resource]:
-    each, held, count = quantity(settings.cpu), used(pods, "cpu"), defaultdict[str, int](int)
-    for pod in pods:
-        count[pod["spec"].get("nodeName") or ""] += 1
+    each, held = quantity(settings.cpu), used((pod.node, pod.cpus) for pod in pods)
+    count = Counter(pod.node for pod in pods)
     found: list[Resource] = []
     for region in sorted({node.region for node in nodes}):
         members = [node for node in nodes if node.region == region]

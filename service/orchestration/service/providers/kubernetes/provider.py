@@ -166,7 +166,7 @@ class KubernetesProvider:
     async def _offers(self, places: Sequence[Place]) -> list[Resource]:
         """What one cluster has, in each of its namespaces."""
         seen = await look(self._clusters.api(places[0]), places, self._settings)
-        members = [nodes.to_node(item, self._settings) for item in seen.nodes]
+        members = [item.node for item in seen.nodes]
         try:
             no_groups = {place: await self._clusters.groups(place).why_not() for place in places}
         except RefusedError as refused:

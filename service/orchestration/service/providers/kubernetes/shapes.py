@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard, cast
+import json
+from collections.abc import Callable
+from typing import TypeGuard, TypeVar, cast
 
 from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
 from orchestration.service.providers.http_client import Answer
 from orchestration.service.providers.kubernetes.names import Json, is_json
+
+_T = TypeVar("_T")
 
 
 def object_in(answer: Answer, name: str = "") -> Json:
@@ -21,7 +25,7 @@ def object_in(answer: Answer, name: str = "") -> Json:
 
 def page_in(answer: Answer) -> tuple[list[Json], str, str]:
     """A list's items, where its next page begins (empty: it has none) and its version; raises as `object_in`."""
-    page = _json(answer)
+    page = _json_by_turns(answer)
     metadata = page.get("metadata") if is_json(page) else None
     if not is_json(page) or not is_json(metadata) or not str(page.get("kind", "List")).endswith("List"):
         raise _other("a list", answer)
@@ -35,6 +39,12 @@ def page_in(answer: Answer) -> tuple[list[Json], str, str]:
     if not isinstance(following, str) or not isinstance(version, str):
         raise _other("a list with a version", answer)
     return items, following, version
+
+
+def projected_page_in(answer: Answer, to: Callable[[Json], _T]) -> tuple[list[_T], str, str]:
+    """The same, of each item what ``to`` makes of it. It holds up no other thread, however large the page is."""
+    items, following, version = page_in(answer)
+    return [to(item) for item in items], following, version
 
 
 def api_groups_in(answer: Answer) -> frozenset[str]:
@@ -59,6 +69,20 @@ def _json(answer: Answer) -> object:
     except ProviderError as error:
         raise bad_answer(f"kubernetes: {error.message}") from error
     return found
+
+
+def _json_by_turns(answer: Answer) -> object:
+    """The same of what may be large: read in one go it would keep every other thread waiting."""
+    try:
+        found: object = json.loads(answer.body, object_hook=_as_it_is)
+    except (ValueError, RecursionError):
+        return _json(answer)  # which says what is wrong
+    return found
+
+
+def _as_it_is(item: Json) -> Json:
+    """Python of no effect, in which the interpreter lets other threads have their turn."""
+    return item
 
 
 def _is_object(item: object) -> TypeGuard[Json]:
