@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestration.service.controllers.cluster_nodes import ClusterNodeController
 from orchestration.service.controllers.shards import ShardLeases
-from orchestration.service.providers.base import ProviderUnavailableError
+from orchestration.service.controllers.silent_clusters import SilentClusters
+from orchestration.service.providers.base import InstanceRejectedError, ProviderUnavailableError
 from orchestration.service.providers.inventory import ClusterNode, ClusterNodes, ClusterNodeState, NodeScope
 from orchestration.service.providers.kubernetes import CAPABILITIES
 from orchestration.service.providers.registry import ProviderRegistry
@@ -40,6 +42,8 @@ class Told(FakeProvider):
         self.clusters: dict[str, dict[str, ClusterNode]] = {"east": {}}
         self.errors: dict[str, str] = {}
         self.away = ""
+        self.unknown: set[str] = set()
+        """Values of provider_pool_id that are in no setting any more."""
         self.asked: list[NodeScope] = []
 
     def tell(self, *names: str, cluster: str = "east", **fields: Any) -> None:
@@ -51,6 +55,8 @@ class Told(FakeProvider):
     async def list_nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
         """The nodes of the cluster that the pool names, or of all."""
         self.asked.append(scope)
+        if scope.provider_pool_id in self.unknown:
+            raise InstanceRejectedError("UNKNOWN_PROVIDER_POOL", f"{scope.provider_pool_id!r} is no cluster")
         if self.away:
             raise ProviderUnavailableError(self.away)
         wanted = [name for name in self.clusters if scope.provider_pool_id in {"", name}]
@@ -72,6 +78,8 @@ class World:
         self.writes = 0
         self.shards = ShardLeases(LeaseManager(store, clock=clock), 1e9, clock)
         self.controller = self.new_controller()
+        registry = ProviderRegistry({"cloud": self.cloud}, clock=clock)
+        self.silent = SilentClusters(store, self.shards, registry, clock, interval_s=15.0, actor="test")
 
     def new_controller(self) -> ClusterNodeController:
         providers = ProviderRegistry({"cloud": self.cloud}, clock=self.clock)
@@ -236,7 +244,7 @@ async def test_dead_nodes_that_nobody_knew_and_such_as_are_not_meant_do_not_appe
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_while_a_cluster_is_away_nothing_of_it_changes(world: World, whole: bool) -> None:
+async def test_while_a_cluster_is_away_its_rounds_change_nothing(world: World, whole: bool) -> None:
     world.cloud.tell("a", "b")
     world.cloud.clusters["west"] = {}
     world.cloud.tell("c", cluster="west")
@@ -256,6 +264,23 @@ async def test_while_a_cluster_is_away_nothing_of_it_changes(world: World, whole
     assert [node.id for node in back.values()] == [node.id for node in before.values()]
     assert {node.last_heartbeat_at for node in back.values()} == {world.clock.now}
     assert world.writes == 0
+
+
+async def test_nodes_whose_cluster_is_away_for_long_are_ready_again_at_its_next_answer(world: World) -> None:
+    world.cloud.tell("a")
+    world.cloud.tell("b", state=CLOSED)
+    before = await world.round()
+    world.cloud.away = "it does not answer"
+    for _ in range(70):
+        await world.round(after_s=60)
+        await world.silent.look()
+    assert {node.state for node in world.nodes().values()} == {NodeState.UNHEALTHY}
+    world.cloud.away = ""
+    back = await world.round()
+    assert {name: (node.id, node.state) for name, node in back.items()} == {
+        name: (node.id, node.state) for name, node in before.items()
+    }
+    assert await world.reasons(back["a"]) == ["NODE_REGISTERED", "NODE_UNHEALTHY", "NODE_READY"]
 
 
 async def test_pools_of_one_cluster_have_nodes_of_their_own_and_it_is_asked_once(world: World) -> None:
@@ -294,6 +319,52 @@ async def test_a_pool_that_means_another_cluster_leaves_the_nodes_of_the_first(w
     await world.round()
     assert world.writes == 0
     assert set(await world.round(after_s=RETENTION_S)) == {"w"}
+
+
+async def test_nodes_of_a_cluster_that_the_settings_do_not_have_any_more_are_lost_until_they_do(world: World) -> None:
+    await stores.add_pool(world.store, id="q", name="q", provider="cloud", provider_pool_id="west")
+    world.cloud.clusters["west"] = {}
+    world.cloud.tell("a")
+    world.cloud.tell("w", cluster="west")
+    await world.round()
+    before = world.nodes("q")["w"]
+    world.cloud.unknown.add("west")
+    for _ in range(2):
+        await world.round()
+        assert {name: node.state for name, node in world.nodes("q").items()} == {"w": NodeState.LOST}
+    assert world.writes == 0
+    assert world.nodes("p")["a"].state is NodeState.READY
+    event = (await world.events(before))[-1]
+    assert (event.reason, event.type, event.message) == ("NODE_LOST", "WARNING", "'west' is no cluster")
+    world.cloud.unknown.clear()
+    await world.round()
+    after = world.nodes("q")["w"]
+    assert (after.id, after.state) == (before.id, NodeState.READY)
+
+
+async def test_a_defect_with_one_pool_leaves_the_others_to_be_kept_and_is_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stores.add_pool(world.store, id="q", name="q", provider="cloud", provider_pool_id="east")
+    world.cloud.tell("a")
+    sync_pool = world.controller._sync_pool  # pyright: ignore[reportPrivateUsage]
+    ended: list[str] = []
+
+    async def fail_for_p(pool: Pool, *given: Any) -> None:
+        if pool.id == "p":
+            raise ZeroDivisionError("of p")
+        await asyncio.sleep(0.01)  # it is under way when the other one fails
+        await sync_pool(pool, *given)
+        ended.append(pool.id)
+
+    with capture_logs() as lines, monkeypatch.context() as patch:
+        patch.setattr(world.controller, "_sync_pool", fail_for_p)
+        for number in range(1, 4):
+            await world.round()
+            assert ended == ["q"] * number
+    assert len([line for line in lines if "of p" in repr(line.get("exc_info"))]) == 1
+    assert set(world.nodes("q")) == {"a"}
+    assert set(await world.round()) == {"a"}
 
 
 async def test_a_pool_that_goes_takes_its_nodes_along(world: World) -> None:

@@ -16,7 +16,8 @@ import structlog
 
 from orchestration.service.controllers.guard import Guard
 from orchestration.service.controllers.shards import NODES, ShardLeases
-from orchestration.service.providers.base import ProviderError
+from orchestration.service.controllers.silent_clusters import SilentClusters
+from orchestration.service.providers.base import InstanceRejectedError, ProviderError
 from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.cluster_nodes import Told, changes, told_nodes
@@ -57,10 +58,13 @@ class ClusterNodeController:
         self._wanted = {name: asyncio.Event() for name in providers.node_listers}
         self._silent: dict[str, dict[str, str]] = {}
         """By provider, why clusters told no nodes in the last round."""
+        self._broken: dict[str, set[NodeScope]] = {}
+        """By provider, the scopes that the last round came to no end with, for a defect."""
+        self._unheard = SilentClusters(store, shards, providers, clock, interval_s=interval_s, actor=ACTOR)
 
     async def run(self) -> None:
         """A round for each provider every interval, and soon after pools changed, until cancelled."""
-        await asyncio.gather(*(self._run(name) for name in self._wanted))
+        await asyncio.gather(self._unheard.run(), *(self._run(name) for name in self._wanted))
 
     def look_soon(self) -> None:
         """Have a round without waiting for the interval: a pool is new, or means other nodes."""
@@ -99,48 +103,62 @@ class ClusterNodeController:
             async with turns:
                 return await self._sync_scope(provider, scope, pools)
 
-        failures = await asyncio.gather(*(one(scope, pools) for scope, pools in by_scope.items()))
-        self._tell(provider, dict(item for found in failures for item in found.items()))
+        answers = await asyncio.gather(
+            *(one(scope, pools) for scope, pools in by_scope.items()), return_exceptions=True
+        )
+        failures: dict[str, str] = {}
+        defects: dict[NodeScope, Exception] = {}
+        for scope, answer in zip(by_scope, answers, strict=True):
+            if isinstance(answer, Exception):  # which must not keep the other pools' nodes from being kept
+                defects[scope] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                failures |= answer
+        self._tell(provider, failures, defects)
         return True
 
     async def _sync_scope(self, provider: str, scope: NodeScope, pools: Sequence[Pool]) -> dict[str, str]:
         """Ask for the nodes of such pools, and bring them up to it; by cluster, why it told none."""
-        asked_at = self._clock()
+        asked_at, means_none = self._clock(), ""
         try:
             found = await self._providers.node_listers[provider].list_nodes(scope)
+        except InstanceRejectedError as error:  # the settings have changed: what is meant is none of the gateway's
+            found, means_none = (), error.message
         except ProviderError as error:
             return {str(scope): error.message}
-        except Exception as error:  # a defect of a provider, which must not keep the other pools' nodes from being kept
-            log.warning("nodes cannot be read", provider=provider, exc_info=error)
-            return {}
         now = self._clock()
         listing = [replace(one, asked_at=min(one.asked_at or asked_at, now)) for one in found]
         for pool in pools:
             try:
-                await self._sync_pool(pool, listing, now)
+                await self._sync_pool(pool, listing, now, means_none)
             except StoreError as error:
                 log.warning("nodes cannot be written; the next round does", pool_id=pool.id, error=str(error))
-        return {one.cluster: one.error for one in listing if one.error}
+        failures = {one.cluster: one.error for one in listing if one.error}
+        return {str(scope): means_none} if means_none else failures
 
-    def _tell(self, provider: str, failures: dict[str, str]) -> None:
-        """Log who tells no nodes, once for each reason."""
+    def _tell(self, provider: str, failures: dict[str, str], defects: Mapping[NodeScope, Exception]) -> None:
+        """Log who tells no nodes, once for each reason, and what goes wrong here, once until it goes well again."""
         before = self._silent.get(provider, {})
         for what, error in failures.items():
             if before.get(what) != error:
-                log.warning("nodes are not told, and stay as they are", provider=provider, of=what, error=error)
-        self._silent[provider] = failures
+                log.warning("nodes are not told", provider=provider, of=what, error=error)
+        for scope, defect in defects.items():
+            if scope not in self._broken.get(provider, set()):
+                log.warning("nodes cannot be kept", provider=provider, of=str(scope), exc_info=defect)
+        self._silent[provider], self._broken[provider] = failures, set(defects)
 
-    async def _sync_pool(self, pool: Pool, listing: Sequence[ClusterNodes], now: float) -> None:
+    async def _sync_pool(self, pool: Pool, listing: Sequence[ClusterNodes], now: float, means_none: str) -> None:
         told = told_nodes(pool, listing)
         await self._beat(self._store.index.find(Node, pool_id=pool.id), told)
         known = self._store.index.find(Node, pool_id=pool.id)
-        for _ in range(0, len(changes(pool, known, listing, told, now)), _BATCH):
+        for _ in range(0, len(changes(pool, known, listing, told, now, means_none)), _BATCH):
             async with self._guard.write_under(NODES, ACTOR) as tx:
                 current = await tx.get(Pool, pool.id)
                 if current is None or current.state is not PoolState.ACTIVE or _scope(current) != _scope(pool):
                     return
                 rows = await tx.select(Node, pool_id=pool.id)
-                for change in changes(current, rows, listing, told, now)[:_BATCH]:
+                for change in changes(current, rows, listing, told, now, means_none)[:_BATCH]:
                     await change.write(tx, current)
 
     async def _beat(self, known: Sequence[Node], told: Mapping[str, Told]) -> None:

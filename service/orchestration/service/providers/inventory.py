@@ -62,7 +62,7 @@ class ClusterNodes:
     asked_at: float = 0.0
     """When it was asked, by the gateway's clock (`ProviderContext.clock`); 0.0: for this answer, just now."""
     error: str = ""
-    """Why it did not tell them; its nodes then stay as they are. Empty: it did."""
+    """Why it did not tell them; its nodes then stay as they are, for an hour. Empty: it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,8 @@ class NodeLister(Protocol):
         """The nodes that replicas of such a pool may come to run on, by cluster.
 
         Asked every `nodes_interval_s` seconds for each scope that pools have. A cluster that is not in the answer any
-        more is none of the pool's: its nodes are TERMINATED. Raises `ProviderError` when nothing can be told of any:
-        everything then stays as it is.
+        more is none of the pool's: its nodes are TERMINATED. Raises `InstanceRejectedError` when the scope names what
+        is not known: its nodes are LOST then; and another `ProviderError` when nothing can be told of any: everything
+        then stays as it is.
         """
         ...

@@ -88,9 +88,17 @@ def told_nodes(pool: Pool, listing: Iterable[ClusterNodes]) -> dict[str, Told]:
 
 
 def changes(
-    pool: Pool, known: Iterable[Node], listing: Sequence[ClusterNodes], told: Mapping[str, Told], now: float
+    pool: Pool,
+    known: Iterable[Node],
+    listing: Sequence[ClusterNodes],
+    told: Mapping[str, Told],
+    now: float,
+    means_none: str = "",
 ) -> list[NodeChange]:
-    """Everything that is not as it should be. ``told``: `told_nodes` of the listing."""
+    """Everything that is not as it should be. ``told``: `told_nodes` of the listing.
+
+    ``means_none``: why the pool means none of the clusters that the gateway knows; empty where it does.
+    """
     rows = {node.provider_instance_id: node for node in known}
     found: list[NodeChange] = []
     for instance_id, item in told.items():
@@ -103,7 +111,7 @@ def changes(
     for instance_id, row in rows.items():
         cluster = instance_id.rsplit("/", 2)[0]
         if row.managed and instance_id not in told and cluster not in silent:
-            change = _of_missing(row, now, pool_has_cluster=cluster in answered)
+            change = _of_missing(row, now, means_none, pool_has_cluster=cluster in answered)
             if change is not None:
                 found.append(change)
     return found
@@ -135,7 +143,9 @@ def _of_told(row: Node, node: ClusterNode, now: float) -> NodeChange | None:
     return NodeChange(instance_id=key, node=row, fields=fields, reason=reason, text=text, warning=troubled)
 
 
-def _of_missing(row: Node, now: float, *, pool_has_cluster: bool) -> NodeChange | None:
+def _of_missing(row: Node, now: float, means_none: str, *, pool_has_cluster: bool) -> NodeChange | None:
+    if means_none:
+        return _gone(row, NodeState.LOST, means_none, now, warning=True)
     if pool_has_cluster:
         # Somebody has taken it away, an autoscaler or an administrator: of one that failed the cluster goes on to tell.
         return _gone(row, NodeState.LOST, "its cluster does not tell of it any more", now, warning=False)
