@@ -106,7 +106,7 @@ async def test_thousands_of_nodes_are_told(harness: KubernetesHarness) -> None:
     for number in range(1200):
         harness.kube.add_node(f"n-{number}")
     assert len(await told(harness)) == 1202
-    assert harness.kube.calls["list", "nodes"] == 3
+    assert harness.kube.calls["list", "nodes"] == 5
 
 
 def _knobs(folder: Path, kube: FakeKube) -> dict[str, Any]:
