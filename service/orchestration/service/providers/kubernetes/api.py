@@ -20,11 +20,11 @@ from orchestration.service.providers.kubernetes.shapes import api_groups_in, bad
 
 _T = TypeVar("_T")
 _PAGE = 250
-"""Objects in an answer. Nodes have some 10 kB each, and for a part of the time that a page takes to be read all wait."""
+"""Objects in an answer. Nodes have some 10 kB each, and part of the reading of a page holds up every thread."""
 _LARGE = 64 * 1024
 """Bytes of a page that is read in a thread: reading it takes a millisecond and more, up to a tenth of a second."""
 _MOST_PAGES = 1000
-"""A quarter of a million objects: more than a cluster holds, so that a list of which each page names another one ends."""
+"""A quarter of a million objects: more than a cluster holds. A list of which each page names another one ends."""
 GROUP_VERSION = "leaderworkerset.x-k8s.io/v1"
 """Of LeaderWorkerSet, a resource that a cluster serves where it was installed."""
 _APPLY_TRIES = 4

@@ -69,9 +69,8 @@ async def _look(api: KubeApi, places: Sequence[Place], settings: KubernetesSetti
             return await api.project(path("pods", namespace), partial(to_held, settings=settings), fieldSelector=_LIVE)
 
     seen = [""] if settings.count_all_pods else [place.namespace for place in places]
-    nodes = await api.project(
-        path("nodes"), partial(_to_seen, settings=settings)
-    )  # first: of a server that is away no more is asked
+    # Nodes come first: of a server that is away no more is asked.
+    nodes = await api.project(path("nodes"), partial(_to_seen, settings=settings))
     try:
         async with asyncio.TaskGroup() as group:
             lists = [group.create_task(pods(namespace)) for namespace in seen]
