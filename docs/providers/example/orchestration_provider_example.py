@@ -149,7 +149,8 @@ class ExampleProvider:
         child = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True)
         self._children.append(child)
         # The shell writes the same once it runs: whoever deletes the instance before must know the process, too.
-        (folder / "pid").write_text(str(child.pid))
+        (folder / "pid.part").write_text(str(child.pid))
+        (folder / "pid.part").replace(folder / "pid")
 
     async def describe(self, name: str) -> Instance | None:
         return self._look(self._folder(name))
@@ -211,12 +212,11 @@ class ExampleProvider:
             return InstanceState.STOPPING, {}
         if not (folder / "started").exists():
             return InstanceState.PENDING, {}
-        running = _process(folder, name) is not None  # looked at first: it may write its exit code in between
-        code = _read(folder / "exit")
+        if _process(folder, name) is not None:
+            return InstanceState.RUNNING, {}
+        code = _read(folder / "exit")  # looked at last: it may be written in between
         if code:
             return InstanceState.EXITED, {"exit_code": int(code), "reason": "EXITED"}
-        if running:
-            return InstanceState.RUNNING, {}
         if any(child.poll() is None for child in self._children) and not (folder / "pid").exists():
             return InstanceState.PENDING, {}
         return InstanceState.FAILED, {"reason": "PROCESS_LOST", "message": "its process is gone, and left no exit code"}
