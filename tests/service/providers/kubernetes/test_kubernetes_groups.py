@@ -268,7 +268,7 @@ async def test_without_leader_worker_sets_the_offers_say_why(tmp_path: Path, why
         assert [item.gpu_count for item in found] == [1, 2, 0]
         words = "does not serve LeaderWorkerSet" if why == "not served" else "see docs/kubernetes/rbac.yaml"
         assert all(words in item.one_node_because for item in found)
-        with pytest.raises(InstanceRejectedError, match=words):
+        with pytest.raises(CapacityError, match=words):  # the offer was made when there could be one
             await harness.provider.create(group_spec(harness, "wide"))
         await harness.provider.create(harness.serving("one"))
         assert [item.name for item in await harness.provider.list_owned()] == ["one"]
@@ -287,13 +287,17 @@ async def test_what_the_cluster_serves_is_asked_for_again(
         await harness.provider.create(group_spec(harness, "wide"))
     harness.kube.serves_groups = False
     assert await sizes() == []
+    (why,) = {item.one_node_because for item in await harness.provider.list_resources()}
+    assert "it is not known whether here/llm takes one" in why
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._AFTER_FAILURE_S", 0.0)
+    assert await sizes() == []
     harness.kube.serves_groups = True
     assert await sizes() == [], "not at every look"
-    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._ASKED_AGAIN_S", 0.0)
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._ASKED_AGAIN_S", 0.0)
     assert await sizes() == [4]
     harness.kube.serves_groups = False
     assert await sizes() == [4]
-    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._KEPT_S", 0.0)
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._KEPT_S", 0.0)
     assert await sizes() == []
 
 

@@ -169,7 +169,7 @@ class KubernetesProvider:
             seen = [""] if self._settings.count_all_pods else [place.namespace for place in places]
             lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
             pods = [pod for items in lists for pod in items]
-            no_groups = {place: await self._clusters.groups(place).why_not() for place in places}
+            no_groups = {place: await self._clusters.why_no_groups(place) for place in places}
         except RefusedError as refused:
             raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
         found: list[Resource] = []
