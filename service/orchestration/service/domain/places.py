@@ -114,9 +114,10 @@ class Place:
     one_node_because: str = ""
     """As those of `Offer`."""
 
-    def is_meant_for(self, demand: Demand) -> bool:
-        """Whether it is to be looked at: machines together are for replicas of exactly their size."""
-        return self.nodes == 1 or self.gpu_total == demand.gpu_per_replica
+    @property
+    def gpus_each(self) -> int:
+        """GPUs of one machine."""
+        return self.gpu_total // self.nodes
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,13 @@ def _never(deployment: Demand, view: PoolView, place: Place) -> Iterator[Refusal
         )
         text = f"gpu_per_replica {want} is more than the {place.gpu_total} GPUs of {where}{hint}"
         yield Refusal("GPU_COUNT_EXCEEDED", text)
-    if place.nodes > 1 and place.way not in (able := reach_of(deployment)).ways:
+    if place.nodes > 1:
+        able = reach_of(deployment)
         text = f"gpu_per_replica {want} is more than the GPUs of one node of provider {pool.provider}, and "
-        yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not)
+        if place.way not in able.ways:
+            yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not)
+        elif not able.splits_over(place.gpus_each):
+            yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not_over(place.nodes, place.gpus_each))
     if want and not gpu.allowed(place.gpu_type, pool.allowed_gpu_types):
         text = f"{where} has {place.gpu_type or 'GPUs of no known type'}, and the pool allows "
         yield Refusal("GPU_TYPE_NOT_ALLOWED", text + ", ".join(pool.allowed_gpu_types))
@@ -126,7 +130,7 @@ def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:
         text = f"{place.what} is no spot capacity, and the policy of pool {pool.name!r} says fallback_to_on_demand "
         yield Refusal("ON_DEMAND_NOT_ALLOWED", text + "false")
     if pool.gpu_count and place.gpu_total != pool.gpu_count * place.nodes:
-        text = f"{place.what} has {place.gpu_total // place.nodes} GPUs, and pool {pool.name!r} takes machines with "
+        text = f"{place.what} has {place.gpus_each} GPUs, and pool {pool.name!r} takes machines with "
         yield Refusal("GPU_COUNT_NOT_ALLOWED", f"{text}{pool.gpu_count} (gpu_count)")
 
 
