@@ -11,7 +11,7 @@ from orchestration.service.domain.places import Offer, PoolView, demand_key
 from orchestration.service.engines.base import GROUP, RAY
 from orchestration.service.engines.over_nodes import Reach
 from orchestration.service.providers.spans import MOST_GPUS, MOST_NODES, Span, spans
-from orchestration.store.records import Deployment, Pool
+from orchestration.store.records import Deployment, Node, Pool
 
 POOL = Pool(id="p", name="pool", owner_type="user", owner_id="ann", provider="kubernetes")
 ONE = Offer(resource_id="one", gpu_type="H100", gpu_count=4, price_per_hour=8.0, available=2)
@@ -77,7 +77,20 @@ REFUSED = [
     ("cluster says why", WANTED, view(replace(ONE, one_node_because="there is no crane")), "there is no crane"),
     ("uneven", replace(WANTED, gpu_per_replica=9), view(), "it must split evenly: there are 8, 16"),
     ("uneven engine", replace(WANTED, gpu_per_replica=9, engine="tgi"), view(), "engine tgi cannot run over several"),
-    ("one node", WANTED, view(ONE), "gpu_per_replica 8 is more than the 4 GPUs"),
+    ("one node", WANTED, view(ONE), "over several nodes 8 GPUs take 2 such nodes with 4 each, and fewer are there"),
+    (
+        "too few nodes",
+        replace(WANTED, gpu_per_replica=12),
+        view(replace(ONE, more_machines="a crane brings more"), TWO),
+        "there are 8; 12 GPUs take 3 such nodes with 4 each, and fewer are there; a crane brings more",
+    ),
+    (
+        "too few nodes for its stages",
+        replace(WANTED, gpu_per_replica=12, configuration={"tensor_parallel_size": 2.0}),
+        view(replace(ONE, gpu_count=3)),
+        "12 GPUs take 6 such nodes with 2 each",
+    ),
+    ("one node, and an engine that cannot", replace(WANTED, engine="tgi"), view(ONE), "engine tgi cannot run over"),
 ]
 
 
@@ -108,6 +121,18 @@ def test_the_pools_gpus_of_a_node_are_those_of_each() -> None:
     refusal = never(replace(WANTED, gpu_per_replica=9), view(pool=replace(POOL, gpu_count=4)))
     assert refusal is not None
     assert "gpu_count" in refusal.message
+
+
+def test_nodes_that_are_enough_are_not_said_to_be_too_few() -> None:
+    (_, small) = candidates(WANTED, view(replace(ONE, more_machines="a crane brings more"), TWO, FOUR))
+    assert small.message.endswith("over several nodes it must split evenly: there are 8, 16")
+
+
+def test_nodes_of_agents_are_never_several() -> None:
+    node = Node(id="n", pool_id="p", provider="local", provider_instance_id="n", hostname="n", gpu_total=4)
+    refusal = never(WANTED, replace(view(), nodes=(node,), offers=None))
+    assert refusal is not None
+    assert refusal.message.endswith("is more than the 4 GPUs of node 'n' of pool 'pool'")
 
 
 def test_a_full_place_of_several_nodes_is_waited_for() -> None:

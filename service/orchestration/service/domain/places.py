@@ -84,6 +84,8 @@ class Offer:
     """How an engine must be able to run over them."""
     one_node_because: str = ""
     """Why no replica spans several such machines."""
+    more_machines: str = ""
+    """How more of them may come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class Place:
     nodes: int = 1
     way: str = ""
     one_node_because: str = ""
+    more_machines: str = ""
     """As those of `Offer`."""
 
     @property
@@ -208,4 +211,5 @@ def _of_offer(offer: Offer, pool: Pool) -> Place:
         nodes=offer.nodes,
         way=offer.way,
         one_node_because=offer.one_node_because,
+        more_machines=offer.more_machines,
     )

@@ -104,17 +104,23 @@ def _one_node(deployment: Demand, view: PoolView, place: Place) -> str:
     """Why a replica that is larger than the place does not get several of its kind; empty where none ever does."""
     if place.one_node_because:
         return f"; {_CANNOT}: {place.one_node_because}"
-    kind = (place.gpu_type, place.region)
-    sizes = sorted(
-        {other.gpu_total for other in view.places if other.nodes > 1 and (other.gpu_type, other.region) == kind}
-    )
-    if not sizes:
+    if place.node_id:
         return ""
-    able = reach_of(deployment)
-    if not able.ways:
+    able, want = reach_of(deployment), deployment.gpu_per_replica
+    alike = [other for other in view.places if (other.gpu_type, other.region) == (place.gpu_type, place.region)]
+    several = [other for other in alike if other.nodes > 1]
+    ways = {other.way for other in several} or set(able.ways)
+    if not ways.intersection(able.ways):
         return f"; {_CANNOT}: {able.why_not}"
-    near = sorted(sorted(sizes, key=lambda size: abs(size - deployment.gpu_per_replica))[:_NEAREST])
-    return f"; over several nodes it must split evenly: there are {', '.join(map(str, near))}"
+    sizes = sorted({other.gpu_total for other in several})
+    near = sorted(sorted(sizes, key=lambda size: abs(size - want))[:_NEAREST])
+    hints = [f"it must split evenly: there are {', '.join(map(str, near))}"] if near else []
+    most = max(other.gpus_each for other in alike)
+    nodes = next(n for n in range(2, want + 1) if want % n == 0 and want // n <= most and able.splits_over(want // n))
+    if not any(_is_several(other, want) and other.nodes == nodes for other in several):
+        hints.append(f"{want} GPUs take {nodes} such nodes with {want // nodes} each, and fewer are there")
+        hints += [place.more_machines] if place.more_machines else []
+    return f"; over several nodes {'; '.join(hints)}"
 
 
 def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:

@@ -256,6 +256,17 @@ async def test_offers_of_several_nodes_are_there_where_they_can_be_had(harness: 
     assert found[f"here/{NAMESPACE}#NVIDIA-L4x2#"].one_node_because == ""
 
 
+@pytest.mark.parametrize("known", [False, True])
+async def test_who_has_an_autoscaler_is_told_the_setting(tmp_path: Path, known: bool) -> None:
+    settings = {"autoscaling": "true", **({"autoscaled.NVIDIA-L4": "2"} if known else {})}
+    async with kubernetes_harness(tmp_path, settings, gpus=2) as harness:
+        harness.kube.serves_groups = True
+        found = await harness.provider.list_resources()
+        assert any(item.nodes > 1 for item in found) is known
+        said = {item.more_machines for item in found if item.gpu_count}
+        assert any("set autoscaled.NVIDIA-L4 in [providers.kubernetes]" in text for text in said) is not known
+
+
 @pytest.mark.parametrize("why", ["not served", "not allowed"])
 async def test_without_leader_worker_sets_the_offers_say_why(tmp_path: Path, why: str) -> None:
     async with kubernetes_harness(tmp_path, gpus=2) as harness:

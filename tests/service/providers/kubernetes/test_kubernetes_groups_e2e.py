@@ -64,7 +64,8 @@ async def test_a_replica_over_two_nodes_costs_all_of_them_and_is_restarted_by_th
 ) -> None:
     async with gateway(tmp_path, serves_groups=True) as (kube, api, pool):
         assert "where configuration.multi_node says how" in await refused(api, request(pool))
-        assert "it must split evenly: there are 4" in await refused(api, request(pool, gpus=5, multi_node="group"))
+        said = await refused(api, request(pool, gpus=6, multi_node="group"))
+        assert "there are 4; 6 GPUs take 3 such nodes with 2 each, and fewer are there" in said
         body = request(pool, "--lines", "1", multi_node="group")
         answer = await api.rest.ok("POST", "/deployment/deploy", body)
         deployment_id = str(answer["deployment_id"])
