@@ -150,14 +150,16 @@ class ComputePoolManagerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterNode(self, request, context):
-        """Registers a node in a pool, or registers it again after its agent restarted.
+        """Registers a node in a pool, or registers it again after its agent restarted. Where the gateway keeps the nodes of
+        the provider itself, as their clusters tell them: FAILED_PRECONDITION, reason NODE_KEPT_BY_GATEWAY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Tells that a node is alive, and how it is. A heartbeat of the past is ABORTED, reason STALE_INCARNATION.
+        """Tells that a node is alive, and how it is. A heartbeat of the past is ABORTED, reason STALE_INCARNATION; one for a
+        node that the gateway keeps as its cluster tells it is FAILED_PRECONDITION, reason NODE_KEPT_BY_GATEWAY.
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

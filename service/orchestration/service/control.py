@@ -11,6 +11,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from orchestration.service.clock import SteadyClock
+from orchestration.service.controllers.cluster_nodes import ClusterNodeController
 from orchestration.service.controllers.deployments import DeploymentController
 from orchestration.service.controllers.failing import Ender
 from orchestration.service.controllers.guard import Guard
@@ -136,6 +137,7 @@ def build_controllers(parts: Parts, managed: ManagedNodes) -> Controllers:
         ),
         _replica_controller(parts, shards, Transitions(guard, clock)),
         NodeController(store, shards, managed, _node_timing(settings), clock),
+        ClusterNodeController(store, shards, providers, clock, interval_s=settings.nodes_interval_s),
         Reaper(store, shards, providers, clock, interval_s=_REAP_INTERVAL_S, grace_s=_REAP_GRACE_S),
         resync_s=settings.reconcile_interval_s,
         log_purge_grace_s=settings.log_purge_grace_s,

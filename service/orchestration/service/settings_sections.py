@@ -269,6 +269,9 @@ class ProviderSettings(_Section):
         default=600.0,
         description="How old a provider's last answer may be; nothing is placed on an older one.",
     )
+    nodes_interval_s: Seconds = Field(
+        default=15.0, description="Pause between two questions to a provider for the nodes of its clusters."
+    )
     providers: Annotated[dict[str, dict[str, str]], Sensitive(mask_values)] = Field(
         default_factory=dict[str, dict[str, str]],
         description="What each provider needs, credentials included: a table [providers.NAME] in the file, "

@@ -111,7 +111,10 @@ async def test_a_replica_that_is_gone_gives_its_place_back(world: World, seen: b
     assert woken == ([in_a] if seen else [in_a, in_b]), "where it was is known only to who saw it there"
 
 
-async def test_what_was_rented_is_room_in_every_pool_of_the_provider(world: World) -> None:
+@pytest.mark.parametrize("shown", [False, True])
+async def test_what_was_rented_is_room_in_every_pool_of_the_provider(world: World, shown: bool) -> None:
+    if shown:  # a cluster's node, that nothing is placed by
+        await world.node("m", provider="market", managed=True)
     placed = await world.parts.start(await world.waiting("m"))
     in_n, _in_a = await world.waiting("n"), await world.waiting("a")
     world.hear(placed)

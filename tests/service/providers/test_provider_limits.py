@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from orchestration.service.providers.base import Instance, InstanceSpec, InstanceState, ProviderUnavailableError
 from orchestration.service.providers.bounded import BoundedProvider, CallLimits, ProviderBusyError
+from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.kubernetes import CAPABILITIES as KUBERNETES
 from orchestration.service.providers.registry import ProviderRegistry
 from tests.support.fake_provider import FakeProvider
@@ -19,8 +21,8 @@ FEW = CallLimits(create_s=30, describe_s=0.05, delete_s=0.05, list_s=0.05, at_on
 class Hanging(FakeProvider):
     """Answers once it is let."""
 
-    def __init__(self) -> None:
-        super().__init__("stuck", KUBERNETES)
+    def __init__(self, kind: str = "cluster") -> None:
+        super().__init__("stuck", replace(KUBERNETES, kind=kind))
         self.answers = asyncio.Event()
         self.under_way = 0
         self.describe_hangs = True
@@ -55,11 +57,16 @@ class Hanging(FakeProvider):
         await self._hang()
         return ()
 
+    async def list_nodes(self, scope: NodeScope) -> tuple[ClusterNodes, ...]:
+        """Hangs."""
+        await self._hang()
+        return ()
+
 
 SPEC: InstanceSpec = object()  # type: ignore[assignment]  # handed on, not looked at
 
 
-@pytest.mark.parametrize("call", ["describe", "delete", "list_owned"])
+@pytest.mark.parametrize("call", ["describe", "delete", "list_owned", "list_nodes"])
 async def test_a_call_without_an_answer_ends_and_says_which(call: str) -> None:
     hanging = Hanging()
     provider = ProviderRegistry({"stuck": hanging}, limits=FEW).get("stuck")
@@ -68,6 +75,17 @@ async def test_a_call_without_an_answer_ends_and_says_which(call: str) -> None:
             await getattr(provider, call)(*([] if call == "list_owned" else ["name"]))
     assert (caught.value.reason, caught.value.retryable) == ("PROVIDER_TIMEOUT", True)
     assert hanging.under_way == 0, "what is not waited for goes on"
+
+
+def test_only_a_provider_that_rents_and_tells_its_nodes_has_them_kept() -> None:
+    silent = FakeProvider("silent", KUBERNETES)
+    providers = {"stuck": Hanging(), "silent": silent, "machine": Hanging("local")}
+    assert set(ProviderRegistry(providers).node_listers) == {"stuck"}
+
+
+async def test_a_provider_without_nodes_cannot_be_asked_for_any() -> None:
+    with pytest.raises(TypeError, match="silent tells no nodes"):
+        await BoundedProvider(FakeProvider("silent", KUBERNETES)).list_nodes(NodeScope())
 
 
 async def test_a_creation_may_take_longer_and_ends_too() -> None:

@@ -15,6 +15,9 @@ DASHBOARD = "http://127.0.0.1:8265"
 _AGENT_PORTS = (52365, 52465, 52565)
 _STORE = "--object-store-memory=80000000"
 
+Command = tuple[list[str], dict[str, str]]
+"""A process's command line and environment."""
+
 
 class RealCluster:
     """A head that runs nothing, and two raylets with a GPU each that is not there."""
@@ -64,6 +67,21 @@ class RealCluster:
         for item in found:
             item.send_signal(signal.SIGSTOP)
         return found
+
+    def kill_dashboard(self) -> list[Command]:
+        """End all that answers the API with SIGKILL; what `start_again` needs."""
+        main = _processes("dashboard/dashboard.py")
+        assert len(main) == 1, main
+        killed = [(item.cmdline(), item.environ()) for item in main]
+        for item in main + _processes("ray-dashboard-"):
+            item.kill()
+        return killed
+
+    def start_again(self, killed: list[Command]) -> None:
+        """Start the same again, as `ray start` did: Ray itself does not."""
+        with (self._folder / "dashboard-again").open("w") as out:
+            for command, environment in killed:
+                subprocess.Popen(command, env=environment, stdout=out, stderr=out)
 
 
 def _processes(part: str) -> list[psutil.Process]:

@@ -7,6 +7,7 @@ all have, and with a traceback at the first that has not.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -17,12 +18,15 @@ import aiohttp
 
 from tests.support.gateway import Api, GatewayProcess, eventually
 from tests.support.ray.cluster import DASHBOARD, RealCluster
+from tests.support.ray.node_steps import NodeSteps
 from tests.support.ray.spreading import Spreading
 
 TOKEN = "a-token-of-the-test-and-no-other"
 PATIENCE_S = 120.0
-AWAY_S = 12.0
-"""How long the cluster's API is away: more than twice what a call may take, and looks in between."""
+AWAY_S = float(os.environ.get("TEST_RAY_AWAY_S", "12"))
+"""How long the cluster's API is away. By default more than twice what a call may take, and looks in between."""
+RESTARTS_DASHBOARD = os.environ.get("TEST_RAY_DASHBOARD") == "restart"
+"""Whether the head's dashboard is killed as well, and started again after as long."""
 _BEGAN = time.monotonic()
 
 
@@ -40,12 +44,17 @@ class Scenario:
         self._gateway = gateway
         self._model = model
         self._id = ""
+        self._nodes = NodeSteps("", PATIENCE_S)
+        self._node_ids: dict[str, str] = {}
 
     async def run(self) -> None:
         """All of them."""
         async with self._gateway.api() as api:
             await self._offers(api)
             pool = await api.make_pool("gpus", provider="ray", allowed_gpu_types=["A100"])
+            self._nodes = NodeSteps(pool, PATIENCE_S)
+            self._node_ids = {name: node["node_id"] for name, node in (await self._nodes.joined(api)).items()}
+            say("both raylets are nodes of the inventory, with their GPUs")
             await self._refused(api, pool)
             await Spreading(api, pool, self._python).run()
             say("an engine on both nodes served, and ended with all of its workers")
@@ -54,9 +63,13 @@ class Scenario:
             await self._logs(api)
             await self._node_dies(api)
             await self._cluster_away(api)
+            if RESTARTS_DASHBOARD:
+                await self._dashboard_restarts(api)
         await self._gateway.stop()
         async with self._gateway.api() as api:
             await self._answers(api)
+            found = await self._nodes.nodes(api)
+            assert {name: node["node_id"] for name, node in found.items()} == self._node_ids
             say("a gateway that was started again has the same instance")
             await self._terminated(api)
         await self._gateway.stop()
@@ -125,7 +138,10 @@ class Scenario:
     async def _node_dies(self, api: Api) -> None:
         before = await self._replica(api)
         (job,) = await self._live_jobs()
+        await self._nodes.used(api, job["driver_node_id"])
         self._cluster.kill_raylet(job["driver_node_id"])
+        took_s = await self._nodes.lost(api, job["driver_node_id"])
+        say(f"its node is LOST {took_s:.1f} s after the raylet was killed, the other is READY")
 
         async def look() -> Any:
             found = (await api.status(self._id))["replica_statuses"][0]
@@ -141,10 +157,28 @@ class Scenario:
     async def _cluster_away(self, api: Api) -> None:
         before = await self._replica(api)
         events = len(await api.events(self._id))
+        nodes = await self._nodes.nodes(api)
         stopped = self._cluster.pause_dashboard()
         await self._looks_while_away(api, before)
         for process in stopped:
             process.send_signal(signal.SIGCONT)
+        await self._all_as_before(api, before, nodes, events)
+        say(f"the cluster's API was away for {AWAY_S:g} s, and nothing was touched")
+
+    async def _dashboard_restarts(self, api: Api) -> None:
+        before = await self._replica(api)
+        events = len(await api.events(self._id))
+        nodes = await self._nodes.nodes(api)
+        killed = self._cluster.kill_dashboard()
+        await self._looks_while_away(api, before)
+        self._cluster.start_again(killed)
+        await self._all_as_before(api, before, nodes, events)
+        say(f"the dashboard was killed, and started again after {AWAY_S:g} s, and nothing was touched")
+
+    async def _all_as_before(
+        self, api: Api, before: dict[str, Any], nodes: dict[str, dict[str, Any]], events: int
+    ) -> None:
+        began = time.monotonic()
 
         async def back() -> bool:
             return (await api.rest.call("GET", "/deployment/provider/resources?provider=ray"))[0] == 200
@@ -153,7 +187,8 @@ class Scenario:
         assert await self._replica(api) == before
         since = {event["reason"] for event in (await api.events(self._id))[events:]}
         assert not since & {"REPLICA_FAILED", "REPLICA_UNHEALTHY", "REPLICA_TERMINATING", "DEPLOYMENT_DEGRADED"}
-        say("the cluster's API was away, and nothing was touched")
+        await self._nodes.heard_again(api, nodes)
+        say(f"nodes were heard of {time.monotonic() - began:.1f} s after it was back")
 
     async def _looks_while_away(self, api: Api, before: dict[str, Any]) -> None:
         until = time.monotonic() + AWAY_S
@@ -161,6 +196,8 @@ class Scenario:
             assert (await self._ask(before)).startswith(" Paris")
             found = await api.status(self._id)
             assert (found["status"], found["replica_statuses"]) == ("RUNNING", [before])
+            states = [node["state"] for node in (await self._nodes.nodes(api)).values()]
+            assert sorted(states) == ["LOST", "READY"], "as before"
             await asyncio.sleep(1)
 
     async def _terminated(self, api: Api) -> None:
@@ -191,7 +228,7 @@ async def main(python: str, model: str, folder: Path) -> None:
     await asyncio.to_thread(cluster.start)
     say("a head and two raylets")
     settings = {"providers__ray__address": DASHBOARD, "providers__ray__token": TOKEN}
-    gateway = GatewayProcess(folder / "data", **settings, offers_interval_s=2.0)
+    gateway = GatewayProcess(folder / "data", **settings, offers_interval_s=2.0, nodes_interval_s=2.0)
     try:
         await Scenario(cluster, gateway, model, python).run()
     except BaseException:

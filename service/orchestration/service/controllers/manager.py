@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from orchestration.service.controllers.cluster_nodes import ClusterNodeController
 from orchestration.service.controllers.deployments import DeploymentController
 from orchestration.service.controllers.nodes import NodeController
 from orchestration.service.controllers.queue import WorkQueue
@@ -36,6 +37,7 @@ class ControllerManager:
         deployments: DeploymentController,
         replicas: ReplicaController,
         nodes: NodeController,
+        cluster_nodes: ClusterNodeController,
         reaper: Reaper,
         *,
         resync_s: float,
@@ -44,6 +46,7 @@ class ControllerManager:
         self._index = index
         self._logs = logs
         self._nodes = nodes
+        self._cluster_nodes = cluster_nodes
         self._reaper = reaper
         self._resync_s = resync_s
         self._log_purge_grace_s = log_purge_grace_s
@@ -64,6 +67,7 @@ class ControllerManager:
             "log sweep": self._sweep_logs(),
             "node controller": self._nodes.run(),
             "inventory": self._nodes.run_inventory(),
+            "cluster nodes": self._cluster_nodes.run(),
             "reaper": self._reaper.run(),
             "pool removal": self._reaper.run_pools(),
         }
@@ -117,6 +121,7 @@ class ControllerManager:
                     returned = True
                 case Pool.kind:
                     self._room.pool_changed(change.id)
+                    self._cluster_nodes.look_soon()
                     returned = True
                 case _:
                     pass

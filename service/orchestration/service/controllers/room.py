@@ -17,14 +17,14 @@ class Room:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._pools: set[str] = set()
-        self._held: dict[str, str] = {}
-        """By replica, the pool in which it holds a place as last seen; empty: it held none."""
+        self._held: dict[str, tuple[str, str]] = {}
+        """By replica, the pool and the node of its place as last seen; no pool: it held none; no node: it is rented."""
         self._offered: dict[str, tuple[object, ...]] = {}
         """What each node that takes replicas has, as last seen."""
 
     def seen(self, replica: Replica) -> None:
         """Note where the replica is, for when its row no longer says so."""
-        self._held[replica.id] = replica.pool_id if replica.instance_name else ""
+        self._held[replica.id] = (replica.pool_id, replica.node_id) if replica.instance_name else ("", "")
 
     def pool_changed(self, pool_id: str) -> None:
         """Its limits may be others now."""
@@ -53,14 +53,13 @@ class Room:
         if held is None:  # placed and ended between two batches
             deployment = self._index.get(Deployment, replica.deployment_id if replica is not None else change.parent)
             self._pools.update(pools_of(deployment) if deployment is not None else {_ANYWHERE})
-        elif held:
-            self._pools.update(self._sharing(held))
+        elif held[0]:
+            self._pools.update(self._sharing(*held))
 
-    def _sharing(self, pool_id: str) -> set[str]:
-        """The pools that a place of this one may be room for: where offers are rented, all pools of the provider."""
+    def _sharing(self, pool_id: str, node_id: str) -> set[str]:
+        """The pools that such a place may be room for: where offers are rented, all pools of the provider."""
         pool = self._index.get(Pool, pool_id)
-        nodes, _ = self._index.page(Node, where={"pool_id": pool_id}, before=None, limit=1)
-        if pool is None or nodes:
+        if pool is None or node_id:
             return {pool_id}
         return {other.id for other in self._index.find(Pool, provider=pool.provider)}
 

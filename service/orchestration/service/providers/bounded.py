@@ -16,6 +16,7 @@ from orchestration.service.providers.base import (
     ProviderUnavailableError,
     Resource,
 )
+from orchestration.service.providers.inventory import ClusterNodes, NodeLister, NodeScope
 
 _T = TypeVar("_T")
 
@@ -75,6 +76,13 @@ class BoundedProvider:
     async def list_resources(self) -> Sequence[Resource]:
         """What can be had. Raises `ProviderUnavailableError` as every call here, also when there is no answer."""
         return await self._call("list_resources", self._limits.list_s, self._others, self._provider.list_resources)
+
+    async def list_nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
+        """The nodes of its clusters; TypeError of a provider that is no `NodeLister`."""
+        lister = self._provider
+        if not isinstance(lister, NodeLister):
+            raise TypeError(f"provider {self.name} tells no nodes")
+        return await self._call("list_nodes", self._limits.list_s, self._others, lambda: lister.list_nodes(scope))
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """Start the instance; after PROVIDER_TIMEOUT it may be there, or come to be there yet."""

@@ -13,7 +13,8 @@ from typing import cast
 from orchestration.service.errors import InvalidArgumentError, StartError, Violation
 from orchestration.service.providers.base import Provider, ProviderContext
 from orchestration.service.providers.bounded import BoundedProvider, CallLimits
-from orchestration.service.providers.offers import INTERVAL_S, MAX_AGE_S, Offers
+from orchestration.service.providers.inventory import NodeLister
+from orchestration.service.providers.offers import INTERVAL_S, MAX_AGE_S, Offers, rents
 from orchestration.service.providers.unconfigured import UnconfiguredProvider
 
 ENTRY_POINT_GROUP = "orchestration.providers"
@@ -34,9 +35,16 @@ class ProviderRegistry:
         clock: Callable[[], float] = time.time,
         limits: CallLimits | None = None,
     ) -> None:
-        self._providers: dict[str, Provider] = {
-            name: item if isinstance(item, UnconfiguredProvider) else BoundedProvider(item, limits)
+        bounded = {
+            name: BoundedProvider(item, limits)
+            for name, item in providers.items()
+            if not isinstance(item, UnconfiguredProvider)
+        }
+        self._providers: dict[str, Provider] = dict(sorted((dict(providers) | bounded).items()))
+        self._listers: dict[str, NodeLister] = {
+            name: bounded[name]
             for name, item in sorted(providers.items())
+            if isinstance(item, NodeLister) and rents(item.capabilities)
         }
         usable = [provider for name, provider in self._providers.items() if not self.unavailable_reason(name)]
         self.offers = Offers(usable, interval_s=offers_interval_s, max_age_s=offers_max_age_s, clock=clock)
@@ -90,6 +98,11 @@ class ProviderRegistry:
             text = f"{name!r} is no provider of this gateway; there are {', '.join(self._providers)}"
             raise InvalidArgumentError(Violation(field, text), reason="UNKNOWN_PROVIDER")
         return provider
+
+    @property
+    def node_listers(self) -> Mapping[str, NodeLister]:
+        """By name, the providers whose nodes the gateway keeps as their clusters tell them."""
+        return self._listers
 
     def unavailable_reason(self, name: str) -> str:
         """Why the provider cannot be used; empty when it can."""

@@ -12,6 +12,7 @@ from orchestration.service.providers.registry import ProviderRegistry
 from orchestration.service.usecases.nodes import (
     ACTOR,
     joinable_pool,
+    kept_by_gateway,
     parse_state,
     refuse_stale,
     terminated,
@@ -53,11 +54,13 @@ class HeartbeatUseCase:
         """Take in one heartbeat.
 
         Raises `InvalidArgumentError`, `NotFoundError` (NODE_NOT_REGISTERED), `ConflictError` (STALE_INCARNATION),
-        `PreconditionError` (NODE_TERMINATED).
+        `PreconditionError` (NODE_TERMINATED, NODE_KEPT_BY_GATEWAY).
         """
         told = _told(request)
         state = parse_state(request.state) if "state" in told else None
         node = self._known(request)
+        if request.provider in self._providers.node_listers and (node is None or node.managed):
+            raise kept_by_gateway(request.provider, request.provider_instance_id)
         _check_gpus(told, node.gpu_total if node else 0)
         if node is None:
             node = await self._register(request, told, state)

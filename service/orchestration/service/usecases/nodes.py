@@ -51,6 +51,8 @@ class NodeUseCases:
     async def register_node(self, request: pb.RegisterNodeRequest) -> pb.RegisterNodeResponse:
         """Register a node in a pool, or again after its agent restarted."""
         self._providers.get(request.provider)
+        if request.provider in self._providers.node_listers:
+            raise kept_by_gateway(request.provider, request.provider_instance_id)
         return await self._mutations.run(
             "RegisterNode", request, pb.RegisterNodeResponse, lambda tx: self._register(tx, request)
         )
@@ -156,6 +158,14 @@ def unknown_node(provider: str, instance_id: str) -> NotFoundError:
     """The error for a heartbeat of a node that nobody registered."""
     text = f"node {instance_id!r} of provider {provider} is not registered; register it, or send pool_id"
     return NotFoundError("node", instance_id, reason="NODE_NOT_REGISTERED", message=text)
+
+
+def kept_by_gateway(provider: str, instance_id: str) -> PreconditionError:
+    """The error for an agent that speaks for a node which the gateway keeps as the node's cluster tells it."""
+    text = f"node {instance_id!r}: the gateway keeps the nodes of provider {provider} as its clusters tell them, and "
+    text += "no agent registers or reports any; cordon or drain a node with the cluster's own tools"
+    metadata = {"provider": provider, "provider_instance_id": instance_id}
+    return PreconditionError("NODE_KEPT_BY_GATEWAY", text, metadata)
 
 
 def parse_state(text: str) -> NodeState:

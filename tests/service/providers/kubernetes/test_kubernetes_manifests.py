@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.service.providers.base import CapacityError, ProviderUnavailableError
+from orchestration.service.providers.inventory import NodeLister, NodeScope
 from orchestration.service.providers.kubernetes.settings import parse
 from orchestration.service.settings import load_settings
 from tests.support.kubernetes.harness import KubernetesHarness, group_spec, kubernetes_harness
@@ -29,6 +30,8 @@ async def _whole_life(harness: KubernetesHarness) -> None:
     await ended(provider, "one")
     assert await read(provider, "one")
     assert len(await provider.list_owned()) == 1
+    assert isinstance(provider, NodeLister)
+    assert [one.error for one in await provider.list_nodes(NodeScope())] == [""]
     with pytest.raises(CapacityError):
         await provider.create(harness.spec("big", gpu_count=9))
     await provider.delete("one")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.service.providers.base import ProviderUnavailableError
+from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.groups import Group, Groups, is_of_group
@@ -60,6 +60,17 @@ class Clusters:
         """Every namespace of every cluster."""
         return self._places.all
 
+    def by_cluster(self) -> Sequence[Sequence[Place]]:
+        """The places, those of one cluster and set of credentials together."""
+        found: dict[tuple[str, str], list[Place]] = {}
+        for place in self.places:
+            found.setdefault((place.credential, place.context), []).append(place)
+        return list(found.values())
+
+    def meant(self, credential: str, wanted: str) -> Sequence[Place]:
+        """The places that replicas of a pool may run in, by what the pool says. Raises `InstanceRejectedError`."""
+        return self._places.meant(credential, wanted)
+
     async def start(self) -> None:
         """Within the event loop that will use them; waits for nothing."""
         for api in self._apis.values():
@@ -88,7 +99,7 @@ class Clusters:
         """Why none can be had there, or that it is not known; empty where they can."""
         try:
             return await self._groups[place].why_not()
-        except ProviderUnavailableError as error:
+        except ProviderError as error:
             return f"it is not known whether {place} takes one: {error.message}"
 
     def note_kind(self, instance: str, *, of_group: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from orchestration.service.providers.base import ProviderUnavailableError
+from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import KubeApi, group_path, path
 from orchestration.service.providers.kubernetes.group_discovery import NOT_ALLOWED, GroupDiscovery, unseen
@@ -141,7 +141,7 @@ class Groups:
                 return (), why_not
             selector = names.owner_selector(self._owner)
             return await self._api.find_all(group_path(self._namespace), labelSelector=selector), ""
-        except (RefusedError, ProviderUnavailableError) as error:
+        except (RefusedError, ProviderError) as error:
             log.warning("LeaderWorkerSets cannot be listed", namespace=self._namespace, error=error.message)
             return (), error.message
 

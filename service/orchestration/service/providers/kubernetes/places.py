@@ -57,6 +57,13 @@ class Access:
             return self._named(wanted)
         return next((place for place in self._open if str(place) == offered), self._open[0])
 
+    def meant(self, wanted: str) -> tuple[Place, ...]:
+        """The namespaces that replicas of a pool may run in, by its ``provider_pool_id``.
+
+        Raises `InstanceRejectedError`.
+        """
+        return (self._named(wanted),) if wanted else self.places
+
     def _of_org(self, org_id: str, wanted: str) -> Place:
         place = self._orgs.get(org_id) or self._orgs.get(ANY_ORG)
         if place is None:
@@ -110,12 +117,20 @@ class Places:
 
     def choose(self, spec: InstanceSpec, offered: str) -> Place:
         """The place for an instance. Raises `InstanceRejectedError`, and `CapacityError` for an offer elsewhere."""
-        access = self._accesses.get(spec.provider_credential_name)
-        if access is None:
-            known = ", ".join(repr(name) for name in self._accesses if name) or "none"
-            text = f"provider_credential_name {spec.provider_credential_name!r} is not configured; there are {known}"
-            raise InstanceRejectedError("UNKNOWN_CREDENTIAL", text)
+        access = self._access(spec.provider_credential_name)
         place = access.choose(spec.org_id, spec.provider_pool_id, offered)
         if offered and str(place) != offered and place.context != offered.rpartition("/")[0]:
             raise CapacityError(f"the offer is one of {offered}, and the replica is to run in {place}")
         return place
+
+    def meant(self, credential: str, wanted: str) -> Sequence[Place]:
+        """The places that replicas of a pool may run in, by what the pool says. Raises `InstanceRejectedError`."""
+        return self._access(credential).meant(wanted)
+
+    def _access(self, credential: str) -> Access:
+        access = self._accesses.get(credential)
+        if access is None:
+            known = ", ".join(repr(name) for name in self._accesses if name) or "none"
+            text = f"provider_credential_name {credential!r} is not configured; there are {known}"
+            raise InstanceRejectedError("UNKNOWN_CREDENTIAL", text)
+        return access

@@ -18,12 +18,14 @@ from orchestration.service.providers.base import (
     ProviderError,
     Resource,
 )
+from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.kubernetes import group_states, nodes
 from orchestration.service.providers.kubernetes.api import path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.creation import Creator
 from orchestration.service.providers.kubernetes.endpoints import Endpoints
 from orchestration.service.providers.kubernetes.group_offers import with_groups
+from orchestration.service.providers.kubernetes.inventory import Inventory, look
 from orchestration.service.providers.kubernetes.logs import read_log
 from orchestration.service.providers.kubernetes.names import Json
 from orchestration.service.providers.kubernetes.places import Place, Places
@@ -44,7 +46,6 @@ CAPABILITIES = Capabilities(
     pricing_model="fixed",
     engines=("custom", "infinity", "llamacpp", "ollama", "sglang", "tei", "tgi", "triton", "vllm"),
 )
-_LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 def create(context: ProviderContext) -> Provider:
@@ -68,6 +69,7 @@ class KubernetesProvider:
         self._settings = settings
         places = Places(settings.accesses)
         self._clusters = Clusters(places, context.owner)
+        self._inventory = Inventory(self._clusters, settings, context.clock)
         self._creator = Creator(places, self._clusters, settings, context.clock)
         self._endpoints = Endpoints(settings.endpoint)
 
@@ -89,11 +91,8 @@ class KubernetesProvider:
         await self._clusters.close()
 
     async def list_resources(self) -> Sequence[Resource]:
-        by_cluster: dict[tuple[str, str], list[Place]] = {}
-        for place in self._clusters.places:
-            by_cluster.setdefault((place.credential, place.context), []).append(place)
         answers = await asyncio.gather(
-            *(self._offers(places) for places in by_cluster.values()), return_exceptions=True
+            *(self._offers(places) for places in self._clusters.by_cluster()), return_exceptions=True
         )
         found = [item for answer in answers if not isinstance(answer, BaseException) for item in answer]
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
@@ -103,6 +102,9 @@ class KubernetesProvider:
             log.warning("a cluster does not tell what it has", provider=self.name, error=failure.message)
         # The same namespace may be reached with several credentials, and offers are told apart by namespace.
         return list({item.provider_resource_id: item for item in found}.values())
+
+    async def list_nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
+        return await self._inventory.nodes(scope)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         return await self._instance(await self._creator.create(spec))
@@ -163,17 +165,11 @@ class KubernetesProvider:
 
     async def _offers(self, places: Sequence[Place]) -> list[Resource]:
         """What one cluster has, in each of its namespaces."""
-        api = self._clusters.api(places[0])
-        try:
-            members = [nodes.to_node(item, self._settings) for item in await api.find_all(path("nodes"))]
-            seen = [""] if self._settings.count_all_pods else [place.namespace for place in places]
-            lists = [await api.find_all(path("pods", namespace), fieldSelector=_LIVE) for namespace in seen]
-            pods = [pod for items in lists for pod in items]
-            no_groups = {place: await self._clusters.why_no_groups(place) for place in places}
-        except RefusedError as refused:
-            raise as_provider_error(refused, f"list the nodes and Pods of {places[0].context}") from refused
+        seen = await look(self._clusters.api(places[0]), places, self._settings)
+        members = [nodes.to_node(item, self._settings) for item in seen.nodes]
+        no_groups = {place: await self._clusters.why_no_groups(place) for place in places}
         found: list[Resource] = []
         for place in places:
-            single = nodes.resources(self.name, str(place), members, pods, self._settings)
-            found += with_groups(single, str(place), members, pods, self._settings, no_groups[place])
+            single = nodes.resources(self.name, str(place), members, seen.pods, self._settings)
+            found += with_groups(single, str(place), members, seen.pods, self._settings, no_groups[place])
         return found

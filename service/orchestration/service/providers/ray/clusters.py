@@ -12,6 +12,7 @@ from orchestration.service.providers.ray.answers import OWNER, Job
 from orchestration.service.providers.ray.cluster import Cluster
 from orchestration.service.providers.ray.rooms import Room
 from orchestration.service.providers.ray.settings import DEFAULT_CLUSTER
+from orchestration.service.providers.ray.spreading import span_of
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,25 @@ class Clusters:
                 raise self._unknown("UNKNOWN_PROVIDER_POOL", f"provider_pool_id {pool!r} is no node, and none")
             raise _elsewhere(spec, f"provider_pool_id is {pool!r}")
         return cluster
+
+    def meant(self, pool: str, credential: str) -> list[tuple[Cluster, str]]:
+        """The clusters that replicas of such a pool may run on; with each the node that alone is meant, empty: all.
+
+        ``pool``: its ``provider_pool_id``. Raises `InstanceRejectedError` when it names none that there is.
+        """
+        chosen = [self.by_name(credential)] if credential else self.all
+        found = [cluster for cluster in chosen if cluster is not None]
+        if not found:
+            raise self._unknown("UNKNOWN_CREDENTIAL", f"provider_credential_name {credential!r} is none")
+        if not pool:
+            return [(cluster, "") for cluster in found]
+        if (named := self.by_name(pool)) is not None:
+            return [(named, "")] if named in found else []
+        of_cluster, _, name = pool.rpartition("/")
+        several = span_of(pool) is not None
+        if not several and not _NODE.fullmatch(name):
+            raise self._unknown("UNKNOWN_PROVIDER_POOL", f"provider_pool_id {pool!r} is no node, and none")
+        return [(cluster, "" if several else pool) for cluster in found if cluster.settings.name == of_cluster]
 
     def _unknown(self, reason: str, what: str) -> InstanceRejectedError:
         known = ", ".join(item.settings.title for item in self.all)

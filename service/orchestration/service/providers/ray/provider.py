@@ -20,10 +20,12 @@ from orchestration.service.providers.base import (
     ProviderError,
     Resource,
 )
+from orchestration.service.providers.inventory import ClusterNodes, NodeScope
 from orchestration.service.providers.ray import reading, spreading
 from orchestration.service.providers.ray.answers import Job
 from orchestration.service.providers.ray.cluster import Cluster
 from orchestration.service.providers.ray.clusters import Clusters, owned
+from orchestration.service.providers.ray.inventory import Inventory
 from orchestration.service.providers.ray.removal import LOGS_KEPT_S, Removals
 from orchestration.service.providers.ray.rooms import choose, to_resource
 from orchestration.service.providers.ray.settings import RaySettings, parse
@@ -60,6 +62,7 @@ class RayProvider:
         self._owner = context.owner
         self._settings = settings
         self._clusters = Clusters([Cluster(item) for item in settings.clusters.values()])
+        self._inventory = Inventory(self._clusters, settings, context.clock)
         self._removals = Removals(self._clusters, logs_kept_s=logs_kept_s)
         self._closed = False
 
@@ -95,6 +98,10 @@ class RayProvider:
             rooms = [room for of, room in found if of is cluster]
             several += spreading.offers(self._name, cluster.settings, self._settings, rooms)
         return single + several
+
+    async def list_nodes(self, scope: NodeScope) -> Sequence[ClusterNodes]:
+        self._check_open()
+        return await self._inventory.nodes(scope)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         self._check_open()
