@@ -18,7 +18,7 @@ from orchestration.service.providers.kubernetes.names import group_name
 from tests.support.kubernetes.harness import NAMESPACE, KubernetesHarness, group_spec, kubernetes_harness
 from tests.support.kubernetes.server import on_the_way, refuse
 from tests.support.provider_conformance import read
-from tests.support.provider_processes import engine_command, gone, until, until_async
+from tests.support.provider_processes import gone, until, until_async
 
 NO_SETS = {
     (verb, kind)
@@ -127,18 +127,24 @@ async def test_a_hidden_group_without_pods_is_not_gone(harness: KubernetesHarnes
     assert await harness.provider.describe("wide") is None
 
 
-async def test_pods_of_a_group_that_is_taken_back_are_given_no_time(tmp_path: Path) -> None:
-    async with kubernetes_harness(tmp_path) as harness:
+async def test_pods_of_a_group_that_is_taken_back_are_given_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with kubernetes_harness(tmp_path, gpus=2) as harness:
         harness.kube.serves_groups = True
-        for number in (1, 2):
-            harness.kube.add_node(f"gpu-{number}", gpus=2, gpu_type="NVIDIA-L4")
-        await harness.provider.create(harness.spec("small", gpu_count=2, resource_id=f"here/{NAMESPACE}#NVIDIA-L4x2#"))
-        stays = engine_command("--ignore-term", "--lines", "1")
-        spec = group_spec(harness, "wide", stays, stays, stop_grace_s=3600.0)
+        given: list[tuple[str, object]] = []
+        mark_deleted = harness.kube.objects.mark_deleted
+
+        def noted(resource: str, namespace: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
+            given.append((resource, options.get("gracePeriodSeconds")))
+            return mark_deleted(resource, namespace, name, options)
+
+        monkeypatch.setattr(harness.kube.objects, "mark_deleted", noted)
         with pytest.raises(CapacityError, match="Insufficient"):
-            await harness.provider.create(spec)
+            await harness.provider.create(group_spec(harness, "wide", stop_grace_s=3600.0))
+        assert ("pods", 0) in given, given
         await gone(harness.provider, "wide")
-        assert len(pods(harness)) == 1
+        assert pods(harness) == []
 
 
 async def test_single_pods_do_not_wait_for_what_a_cluster_says_of_groups(harness: KubernetesHarness) -> None:
