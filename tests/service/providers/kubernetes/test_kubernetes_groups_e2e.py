@@ -111,6 +111,6 @@ async def test_who_has_one_node_and_an_autoscaler_is_told_how_more_are_known(tmp
     async with gateway(tmp_path, serves_groups=True, nodes=1, autoscaling="true") as (_, api, pool):
         said = await refused(api, request(pool, multi_node="group"))
         assert (
-            "4 GPUs take 2 such nodes with 2 each, and fewer are there; where an autoscaler brings more, set " in said
+            "4 GPUs take 2 such nodes with 2 each, and fewer are there; where an autoscaler brings " in said
         )
         assert "autoscaled.NVIDIA-L4 in [providers.kubernetes]" in said
