@@ -110,7 +110,5 @@ async def test_it_is_refused_with_the_reason_where_it_cannot_be(
 async def test_who_has_one_node_and_an_autoscaler_is_told_how_more_are_known(tmp_path: Path) -> None:
     async with gateway(tmp_path, serves_groups=True, nodes=1, autoscaling="true") as (_, api, pool):
         said = await refused(api, request(pool, multi_node="group"))
-        assert (
-            "4 GPUs take 2 such nodes with 2 each, and fewer are there; where an autoscaler brings " in said
-        )
+        assert "4 GPUs take 2 such nodes with 2 each, and fewer are there; where an autoscaler brings " in said
         assert "autoscaled.NVIDIA-L4 in [providers.kubernetes]" in said

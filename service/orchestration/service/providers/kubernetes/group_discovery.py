@@ -52,15 +52,16 @@ class GroupDiscovery:
     async def why_not(self) -> str:
         """Why there can be no groups here; empty when there can.
 
-        The last answer where there is no new one, for a while. Raises `ProviderUnavailableError` without any.
+        The last answer where there is no new one, for a while. Raises `ProviderError` without any.
         """
         kept_s = _ASKED_AGAIN_S if self._known else _KEPT_S
         now = time.monotonic()
+        last = self._trusted(kept_s)
         if now - self._known_at > kept_s and now - self._failed_at > _AFTER_FAILURE_S:
-            await self._refresh(None if self._trusted(kept_s) is None else _PATIENCE_S)
-        known = self._trusted(kept_s)
-        if known is not None:
-            return known
+            await self._refresh(None if last is None else _PATIENCE_S)
+            last = last if (new := self._trusted(kept_s)) is None else new
+        if last is not None:
+            return last
         assert self._failure is not None, "a try without a limit ends with an answer, or with none"
         raise self._failure.with_traceback(None)
 
