@@ -19,6 +19,7 @@ from orchestration.service.providers.kubernetes import group_manifests, manifest
 from orchestration.service.providers.kubernetes.api import group_path, path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.group_creation import GroupCreator
+from orchestration.service.providers.kubernetes.group_discovery import unseen
 from orchestration.service.providers.kubernetes.names import Json, part
 from orchestration.service.providers.kubernetes.places import Place, Places
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
@@ -59,6 +60,7 @@ class Creator:
         """
         offer = nodes.parse_offer(spec.resource_id) if spec.resource_id else None
         place = self._places.choose(spec, offer.place if offer else "")
+        self._clusters.note_kind(spec.name, of_group=offer is not None and offer.nodes > 1)
         found = await self._clusters.look(place, spec.name) or await self._clusters.elsewhere(place, spec.name)
         found = found or await self._make(place, spec, offer)
         self._clusters.note(spec.name, found.place)
@@ -130,8 +132,10 @@ class Creator:
 
     async def _complete(self, found: Found, spec: InstanceSpec) -> None:
         """The Secret and the Service, as they are to be."""
-        if found.group is not None and found.group.made is not None:
+        if found.group is not None:
             made = found.group.made
+            if made is None:  # what it owns would get another owner
+                raise unseen(f"go on creating {found.group.name} in {found.place}", found.group.hidden)
             secret = group_manifests.secret(spec, made)
             service = group_manifests.service(spec, self._settings, made)
         else:
@@ -163,7 +167,10 @@ class Creator:
     async def _take_back(self, found: Found) -> bool:
         """Whether the Pod was deleted just as it was last seen: nothing of it ever ran, and of a group not all."""
         if found.group is not None:
-            return await self._clusters.delete_group(found, found.group)
+            taken = await self._clusters.delete_group(found, found.group)
+            for pod in found.group.pods:
+                await self._clusters.delete(found, {"uid": pod["metadata"]["uid"]}, 0, pod)
+            return taken
         seen: Json = found.pod["metadata"]
         only_if = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
         return await self._clusters.delete(found, only_if, grace_s=0)
