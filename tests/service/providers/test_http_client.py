@@ -117,7 +117,7 @@ async def test_of_a_long_refusal_little_is_told_and_much_is_kept(server: Server,
     assert caught.value.message == "the cloud answered GET /x with 400: no " + "x" * 490 + " ***..."
     assert caught.value.body == "no " + "x" * 490 + " *** " + "y" * (65536 - 498)
     server.planned = [status(400, "z" * 500)]
-    with pytest.raises(HttpStatusError, match="with 400: z{500}$"):
+    with pytest.raises(HttpStatusError, match=r"with 400: z{500}$"):
         await client.call("GET", "/x")
 
 
