@@ -28,14 +28,18 @@ from orchestration.service.providers.kubernetes.states import container, unsched
 
 _SCHEDULER_S = 8.0
 """How long a creation waits for the scheduler's word; what it says later is seen by who describes the instance."""
-_NO_ROOM = re.compile(r'\w+ "[^"]*" is forbidden: (exceeded quota|status unknown for quota): ')
+_NO_ROOM = re.compile(r'[\w.-]+ "[^"]*" is forbidden: (exceeded quota|status unknown for quota): ')
 """What the API server says of a quota that is used up, or not counted yet."""
 _NOT_ALLOWED = re.compile(
     r'admission webhook "[^"]*" denied the request'
-    r'|\w+ "[^"]*" is forbidden: \[?'
-    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|\w+ max limit) .* per )"
+    r"""|([\w.-]+ "[^"]*" is forbidden: )?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request"""
+    r'|[\w.-]+ "[^"]*" is forbidden: \[?'
+    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|[\w./-]+ max limit) .* per )"
 )
-"""What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it."""
+"""What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it.
+
+A policy's author may have chosen 401 for it.
+"""
 _FIRST_LOOK_S = 0.05
 _SLOWEST_LOOK_S = 1.0
 
@@ -190,11 +194,11 @@ def _has_nodes(found: Found) -> bool:
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:
     """Why the cluster did not take an object."""
     match refused.status:
-        case 403 if _NO_ROOM.match(refused.message):
+        case 403 if _NO_ROOM.match(refused.said):
             return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
-        case 403 if _NOT_ALLOWED.match(refused.message):
+        case 401 | 403 if _NOT_ALLOWED.match(refused.said):
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
-        case 403 if refused.message.endswith("because it is being terminated"):
+        case 403 if refused.said.endswith("because it is being terminated"):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 404 if refused.is_missing and refused.about == ("namespaces", place.namespace):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
