@@ -112,7 +112,7 @@ async def test_providers_say_what_they_can_do(api: Caller) -> None:
     nosana = providers["nosana"]
     assert (nosana["kind"], nosana["is_ephemeral"], nosana["is_available"]) == ("marketplace", True, False)
     assert "not configured" in nosana["unavailable_reason"]
-    assert (providers["ray"]["kind"], providers["ray"]["supports_multi_node"]) == ("cluster", False)
+    assert (providers["ray"]["kind"], providers["ray"]["supports_multi_node"]) == ("cluster", True)
     assert all(item["pricing_model"] in {"fixed", "spot", "auction", "on_demand"} for item in providers.values())
 
 

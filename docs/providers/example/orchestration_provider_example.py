@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ class ExampleProvider:
     async def start(self) -> None:
         """Go on with deletions that an earlier process did not finish."""
         self._root.mkdir(exist_ok=True)
+        for left in self._root.glob("*.*"):
+            shutil.rmtree(left)
         for mark in self._root.glob("*/deleting"):
             self._delete_soon(mark.parent)
 
@@ -146,7 +149,8 @@ class ExampleProvider:
         child = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True)
         self._children.append(child)
         # The shell writes the same once it runs: whoever deletes the instance before must know the process, too.
-        (folder / "pid").write_text(str(child.pid))
+        (folder / "pid.part").write_text(str(child.pid))
+        (folder / "pid.part").replace(folder / "pid")
 
     async def describe(self, name: str) -> Instance | None:
         return self._look(self._folder(name))
@@ -208,12 +212,11 @@ class ExampleProvider:
             return InstanceState.STOPPING, {}
         if not (folder / "started").exists():
             return InstanceState.PENDING, {}
-        running = _process(folder, name) is not None  # looked at first: it may write its exit code in between
-        code = _read(folder / "exit")
+        if _process(folder, name) is not None:
+            return InstanceState.RUNNING, {}
+        code = _read(folder / "exit")  # looked at last: it may be written in between
         if code:
             return InstanceState.EXITED, {"exit_code": int(code), "reason": "EXITED"}
-        if running:
-            return InstanceState.RUNNING, {}
         if any(child.poll() is None for child in self._children) and not (folder / "pid").exists():
             return InstanceState.PENDING, {}
         return InstanceState.FAILED, {"reason": "PROCESS_LOST", "message": "its process is gone, and left no exit code"}
@@ -238,7 +241,7 @@ class ExampleProvider:
             number = signal.SIGKILL if loop.time() > kill_at else number
             await asyncio.sleep(_POLL_S)
         self._reap()
-        await asyncio.to_thread(shutil.rmtree, folder)
+        await asyncio.to_thread(_remove, folder)
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
@@ -252,6 +255,13 @@ def _process(folder: Path, name: str) -> psutil.Process | None:
     except (ValueError, psutil.Error):
         return None
     return process if alive else None
+
+
+def _remove(folder: Path) -> None:
+    """Gone at once, and not file by file: its name may be used again while the rest is being removed."""
+    gone = folder.with_suffix(f".{time.time_ns()}")
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _read(path: Path) -> str:

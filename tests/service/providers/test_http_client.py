@@ -110,6 +110,17 @@ async def test_a_final_answer_is_told_once_without_secrets(server: Server, clien
     assert len(server.asked) == 1
 
 
+async def test_of_a_long_refusal_little_is_told_and_much_is_kept(server: Server, client: HttpClient) -> None:
+    server.planned = [status(400, "no " + "x" * 490 + " s3cret " + "y" * 100_000)]
+    with pytest.raises(HttpStatusError) as caught:
+        await client.call("GET", "/x")
+    assert caught.value.message == "the cloud answered GET /x with 400: no " + "x" * 490 + " ***..."
+    assert caught.value.body == "no " + "x" * 490 + " *** " + "y" * (65536 - 498)
+    server.planned = [status(400, "z" * 500)]
+    with pytest.raises(HttpStatusError, match=r"with 400: z{500}$"):
+        await client.call("GET", "/x")
+
+
 @pytest.mark.parametrize("fault", [cut, status(503), status(502)])
 async def test_a_change_is_asked_for_once(server: Server, client: HttpClient, fault: Handler) -> None:
     server.planned = [fault]

@@ -47,12 +47,14 @@ def importable(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     sys.modules.pop("orchestration_provider_example", None)
 
 
-def _processes(name: str) -> list[psutil.Process]:
+def _processes(name: str, folder: Path) -> list[psutil.Process]:
+    """Those of the instances in a folder."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and process.environ().get("EXAMPLE_INSTANCE", "").startswith(name):
+            is_ours = Path(process.cwd()).is_relative_to(folder)
+            if alive and is_ours and process.environ().get("EXAMPLE_INSTANCE", "").startswith(name):
                 found.append(process)
         except psutil.Error:
             continue
@@ -64,6 +66,7 @@ class ExampleHarness:
 
     def __init__(self, folder: Path) -> None:
         self.owner = f"test-{uuid.uuid4().hex}"
+        self._folder = folder
         module = importlib.import_module("orchestration_provider_example")
         context = ProviderContext(name="example", data_dir=folder, owner=self.owner)
         self.provider: Provider = module.create(context)
@@ -79,7 +82,7 @@ class ExampleHarness:
 
     def running(self, name: str) -> int:
         sessions: set[int] = set()
-        for item in _processes(name):
+        for item in _processes(name, self._folder):
             with contextlib.suppress(psutil.Error, ProcessLookupError):  # the shell's helpers come and go
                 if item.environ().get("TEST") == self.owner:
                     sessions.add(os.getsid(item.pid))
@@ -129,11 +132,11 @@ async def test_a_gateway_runs_deployments_on_it(importable: Path, tmp_path: Path
             return any(entry["message"] == "line 2" for entry in answer["logs"])
 
         await eventually(logged)
-        before = _processes("r-")
+        before = _processes("r-", tmp_path)
         await gateway.kill()
     async with gateway.api() as api:
         await api.reach(deployment_id, "RUNNING", within_s=60)
-        assert {item.pid for item in _processes("r-")} == {item.pid for item in before}
+        assert {item.pid for item in _processes("r-", tmp_path)} == {item.pid for item in before}
         await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment_id})
         await api.reach(deployment_id, "STOPPED", within_s=60)
         await until(lambda: not any(item.is_running() for item in before), 30)

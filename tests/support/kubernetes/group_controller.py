@@ -1,4 +1,6 @@
-"""The controller of LeaderWorkerSets: it makes the Pods of each, and makes those again that go, until all is to end.
+"""The controller of LeaderWorkerSets: it makes the Pods of each, and makes those again that go, while the set is there.
+
+As older ones do also of a set that is to end in the foreground, which therefore never does.
 
 The StatefulSets between a LeaderWorkerSet and its Pods are left out, but what they refuse is refused.
 """
@@ -48,18 +50,9 @@ class GroupController:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look_after(self, item: Json) -> None:
-        namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-        while True:
+        while any(found is item for found in self._objects.find("leaderworkersets", item["metadata"]["namespace"])):
             if not self.paused:
-                pods = {pod["metadata"]["name"]: pod for pod in self._pods(item)}
-                if "deletionTimestamp" in item["metadata"]:
-                    if not pods:
-                        return self._objects.remove("leaderworkersets", namespace, name)
-                    for pod_name, pod in pods.items():
-                        if "deletionTimestamp" not in pod["metadata"]:
-                            self._objects.mark_deleted("pods", namespace, pod_name, {})
-                else:
-                    self._make(item, pods)
+                self._make(item, {pod["metadata"]["name"]: pod for pod in self._pods(item)})
             await asyncio.sleep(_POLL_S)
 
     def _pods(self, item: Json) -> list[Json]:

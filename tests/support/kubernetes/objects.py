@@ -165,7 +165,7 @@ class Objects:
                 raise StatusError(409, "Conflict", text, (kind, name))
         grace = options.get("gracePeriodSeconds", item["spec"].get("terminationGracePeriodSeconds", 30))
         ended = item["status"].get("phase") in {"Failed", "Succeeded"}
-        if options.get("propagationPolicy") == "Foreground":  # its controller ends it once all that it owns is gone
+        if options.get("propagationPolicy") == "Foreground":  # it stays until all that it owns is gone
             item["metadata"].setdefault("deletionTimestamp", stamp())
             self.touch(item)
         elif resource != "pods" or not grace or ended or not item["spec"].get("nodeName"):
@@ -176,7 +176,7 @@ class Objects:
         return item
 
     def remove(self, resource: str, namespace: str, name: str) -> None:
-        """Gone, and with it what it owned, as the garbage collector does."""
+        """Gone, and with it what it owned, as the garbage collector does: Pods are asked to end."""
         item = self._items.get((resource, namespace, name))
         if item is None:
             return
@@ -186,4 +186,7 @@ class Objects:
         for key, other in list(self._items.items()):
             owners = other["metadata"].get("ownerReferences", [])
             if owners and all(owner["uid"] == uid for owner in owners):
-                self.remove(*key)
+                if key[0] == "pods":
+                    self.mark_deleted(*key, {})
+                else:
+                    self.remove(*key)

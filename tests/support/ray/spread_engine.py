@@ -1,6 +1,7 @@
 """An engine with a worker on each of its nodes, placed by Ray: run by a Python that has ray, as a job of the cluster.
 
-GET / tells once all workers are there: the nodes that they are on, and the GPUs that each was given.
+GET / tells once all workers are there: the nodes that they are on, the GPUs that each was given, and what each finds in
+a variable of the deployment.
 """
 
 import importlib
@@ -22,10 +23,10 @@ WITHIN_S = 100
 class Worker:
     """Holds the GPUs of one node."""
 
-    def where(self) -> "tuple[str, int]":
-        """The node, and how many GPUs were given to it."""
+    def where(self) -> "tuple[str, int, str]":
+        """The node, how many GPUs were given to it, and what the deployment says."""
         context = ray.get_runtime_context()
-        return context.get_node_id(), len(context.get_accelerator_ids()["GPU"])
+        return context.get_node_id(), len(context.get_accelerator_ids()["GPU"]), os.environ.get("SAID", "")
 
 
 def main() -> None:
@@ -40,8 +41,8 @@ def main() -> None:
         kind.options(scheduling_strategy=in_bundle(group, placement_group_bundle_index=number)).remote()
         for number in range(NODES)
     ]
-    found: list[tuple[str, int]] = ray.get([worker.where.remote() for worker in workers], timeout=WITHIN_S)
-    print("workers on", len({node for node, _ in found}), "nodes", flush=True)
+    found: list[tuple[str, int, str]] = ray.get([worker.where.remote() for worker in workers], timeout=WITHIN_S)
+    print("workers on", len({node for node, *_ in found}), "nodes", flush=True)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -23,6 +23,7 @@ class Spreading:
             "pool_id": pool,
             "gpu_per_replica": 2,
             "replicas": 1,
+            "env": {"SAID": "hello"},
             "configuration": {
                 "command": [python, str(ENGINE), "{nodes}", "{gpus_per_node}"],
                 "multi_node": "ray",
@@ -39,8 +40,8 @@ class Spreading:
         (replica,) = status["replica_statuses"]
         async with self._api.rest.session.get(f"{replica['endpoint']}/") as served:
             told = await served.json(content_type=None)
-        assert len({node for node, _ in told}) == 2, told
-        assert [gpus for _, gpus in told] == [1, 1], told
+        assert len({node for node, *_ in told}) == 2, told
+        assert [rest for _, *rest in told] == [[1, "hello"], [1, "hello"]], told
         await self._api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment_id})
         await self._api.reach(deployment_id, "STOPPED", within_s=_PATIENCE_S)
         assert await self._offer(1) == found, "its GPUs are free again"

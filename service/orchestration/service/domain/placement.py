@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestration.service.domain.looking import looked_at
 from orchestration.service.domain.places import SPOT_MODELS, Demand, Place, PoolView
 from orchestration.service.domain.policy import SchedulingPolicy, Strategy, policy_of
 from orchestration.service.domain.refusals import (
     EPSILON,
     Refusal,
-    place_never,
     place_now,
     pool_never,
     pool_now,
@@ -57,10 +57,9 @@ def never(deployment: Demand, view: PoolView) -> Refusal | None:
     refusal = pool_never(deployment, view)
     if refusal is not None or view.offers_unknown:
         return refusal
-    looked_at = [place for place in view.places if place.is_meant_for(deployment)]
     # Several nodes together come first: why they are refused says more than that one is too small.
-    largest_first = sorted(looked_at, key=lambda place: (place.nodes == 1, -place.gpu_total))
-    refusals = [place_never(deployment, view, place) for place in largest_first]
+    largest_first = sorted(looked_at(deployment, view), key=lambda item: (item[0].nodes == 1, -item[0].gpu_total))
+    refusals = [refusal for _, refusal in largest_first]
     return refusals[0] if refusals and all(refusals) else None
 
 
@@ -70,8 +69,7 @@ def capacity(deployment: Demand, view: PoolView) -> tuple[int | None, str]:
     None: no limit is known.
     """
     pool = view.pool
-    looked_at = [place for place in view.places if place.is_meant_for(deployment)]
-    fitting = [place for place in looked_at if place_never(deployment, view, place) is None]
+    fitting = [place for place, refusal in looked_at(deployment, view) if refusal is None]
     limits: list[tuple[int, str]] = []
     if pool.max_nodes and not view.shares_nodes:
         limits.append((pool.max_nodes, f"max_nodes {pool.max_nodes}"))
@@ -108,10 +106,7 @@ def candidates(deployment: Demand, view: PoolView) -> list[Candidate]:
         return [Candidate(pool_id=pool.id, reason=refusal.reason, message=refusal.message)]
     policy = policy_of(pool)
     found: list[tuple[tuple[float, ...], Candidate]] = []
-    for place in view.places:
-        if not place.is_meant_for(deployment):
-            continue
-        for_good = place_never(deployment, view, place)
+    for place, for_good in looked_at(deployment, view):
         refused = for_good or place_now(deployment, view, place)
         rank = (refused is not None, for_good is not None, *_preference(policy, place))
         found.append((rank, _candidate(pool.id, place, refused)))

@@ -84,6 +84,8 @@ class Offer:
     """How an engine must be able to run over them."""
     one_node_because: str = ""
     """Why no replica spans several such machines."""
+    more_machines: str = ""
+    """How more of them may come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +114,13 @@ class Place:
     nodes: int = 1
     way: str = ""
     one_node_because: str = ""
+    more_machines: str = ""
     """As those of `Offer`."""
 
-    def is_meant_for(self, demand: Demand) -> bool:
-        """Whether it is to be looked at: machines together are for replicas of exactly their size."""
-        return self.nodes == 1 or self.gpu_total == demand.gpu_per_replica
+    @property
+    def gpus_each(self) -> int:
+        """GPUs of one machine."""
+        return self.gpu_total // self.nodes
 
 
 @dataclass(frozen=True)
@@ -207,4 +211,5 @@ def _of_offer(offer: Offer, pool: Pool) -> Place:
         nodes=offer.nodes,
         way=offer.way,
         one_node_because=offer.one_node_because,
+        more_machines=offer.more_machines,
     )

@@ -81,9 +81,13 @@ def _never(deployment: Demand, view: PoolView, place: Place) -> Iterator[Refusal
         )
         text = f"gpu_per_replica {want} is more than the {place.gpu_total} GPUs of {where}{hint}"
         yield Refusal("GPU_COUNT_EXCEEDED", text)
-    if place.nodes > 1 and place.way not in (able := reach_of(deployment)).ways:
+    if place.nodes > 1:
+        able = reach_of(deployment)
         text = f"gpu_per_replica {want} is more than the GPUs of one node of provider {pool.provider}, and "
-        yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not)
+        if place.way not in able.ways:
+            yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not)
+        elif not able.splits_over(place.gpus_each):
+            yield Refusal("GPU_COUNT_EXCEEDED", text + able.why_not_over(place.nodes, place.gpus_each))
     if want and not gpu.allowed(place.gpu_type, pool.allowed_gpu_types):
         text = f"{where} has {place.gpu_type or 'GPUs of no known type'}, and the pool allows "
         yield Refusal("GPU_TYPE_NOT_ALLOWED", text + ", ".join(pool.allowed_gpu_types))
@@ -100,17 +104,23 @@ def _one_node(deployment: Demand, view: PoolView, place: Place) -> str:
     """Why a replica that is larger than the place does not get several of its kind; empty where none ever does."""
     if place.one_node_because:
         return f"; {_CANNOT}: {place.one_node_because}"
-    kind = (place.gpu_type, place.region)
-    sizes = sorted(
-        {other.gpu_total for other in view.places if other.nodes > 1 and (other.gpu_type, other.region) == kind}
-    )
-    if not sizes:
+    if place.node_id:
         return ""
-    able = reach_of(deployment)
-    if not able.ways:
+    able, want = reach_of(deployment), deployment.gpu_per_replica
+    alike = [other for other in view.places if (other.gpu_type, other.region) == (place.gpu_type, place.region)]
+    several = [other for other in alike if other.nodes > 1]
+    ways = {other.way for other in several} or set(able.ways)
+    if not ways.intersection(able.ways):
         return f"; {_CANNOT}: {able.why_not}"
-    near = sorted(sorted(sizes, key=lambda size: abs(size - deployment.gpu_per_replica))[:_NEAREST])
-    return f"; over several nodes it must split evenly: there are {', '.join(map(str, near))}"
+    sizes = sorted({other.gpu_total for other in several})
+    near = sorted(sorted(sizes, key=lambda size: abs(size - want))[:_NEAREST])
+    hints = [f"it must split evenly: there are {', '.join(map(str, near))}"] if near else []
+    most = max(other.gpus_each for other in alike)
+    nodes = next(n for n in range(2, want + 1) if want % n == 0 and want // n <= most and able.splits_over(want // n))
+    if not any(_is_several(other, want) and other.nodes == nodes for other in several):
+        hints.append(f"{want} GPUs take {nodes} such nodes with {want // nodes} each, and fewer are there")
+        hints += [place.more_machines] if place.more_machines else []
+    return f"; over several nodes {'; '.join(hints)}"
 
 
 def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:
@@ -126,7 +136,7 @@ def _offer_never(view: PoolView, place: Place) -> Iterator[Refusal]:
         text = f"{place.what} is no spot capacity, and the policy of pool {pool.name!r} says fallback_to_on_demand "
         yield Refusal("ON_DEMAND_NOT_ALLOWED", text + "false")
     if pool.gpu_count and place.gpu_total != pool.gpu_count * place.nodes:
-        text = f"{place.what} has {place.gpu_total // place.nodes} GPUs, and pool {pool.name!r} takes machines with "
+        text = f"{place.what} has {place.gpus_each} GPUs, and pool {pool.name!r} takes machines with "
         yield Refusal("GPU_COUNT_NOT_ALLOWED", f"{text}{pool.gpu_count} (gpu_count)")
 
 

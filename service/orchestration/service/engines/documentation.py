@@ -41,6 +41,11 @@ runs. Flags and variables that a row sets itself cannot be given again. `PORT`, 
 A replica that is larger than a node (`gpu_per_replica`) runs over several of them where its provider and its engine
 can: the section of an engine says so, and others are refused. `tensor_parallel_size` is then the GPUs of one node, and
 `pipeline_parallel_size` the number of nodes, unless the configuration says otherwise; together they make all GPUs.
+
+Without either, the GPUs are split over the fewest nodes with a power of two on each, from 2 on (12 over 3 nodes with
+4, 24 over 3 with 8), as attention heads are split over them; where there is no such split, over the fewest nodes. With
+`tensor_parallel_size`, over the fewest nodes whose GPUs are a multiple of it, or else of which it is a multiple; where
+there is neither, the replica is refused, with the sizes that would do.
 """
 
 

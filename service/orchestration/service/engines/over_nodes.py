@@ -27,6 +27,36 @@ class Reach:
     """Of ``ray`` and ``group``; empty: it cannot."""
     why_not: str = ""
     """Why in no way, or not in another."""
+    stage: int = 0
+    """GPUs that one stage is split over, as the configuration has it; 0: those of one node."""
+    gpus: int = 0
+    """Of all stages."""
+
+    def splits_over(self, each: int) -> bool:
+        """Whether stages and nodes with so many GPUs each go together: some stages a node, or some nodes a stage.
+
+        With anything else the engines place stages across the ends of nodes, or start another number of processes than
+        there are GPUs. SGLang's ranks want stages to be a multiple of nodes or the other way round, which is the same.
+        """
+        return not self.stage or _go_together(self.stage, each)
+
+    def why_not_over(self, nodes: int, each: int) -> str:
+        """Why not, with what would."""
+        fitting = [str(size) for size in range(1, self.gpus + 1) if self.gpus % size == 0 and _go_together(size, each)]
+        text = (
+            f"{nodes} nodes with {each} GPUs each do not go with stages over {self.stage} GPUs: one must be a multiple"
+        )
+        return f"{text} of the other; tensor_parallel_size may be {', '.join(fitting)}"
+
+    def preference(self, nodes: int, each: int) -> tuple[bool, int]:
+        """Of several ways to split the same GPUs, the lowest is the best.
+
+        Stages that keep within a node, where the configuration says how large they are. Else a power of two on each
+        node, and not one alone: attention heads are split over them, whose number such divide. Then the fewest nodes.
+        """
+        if self.stage:
+            return each % self.stage != 0, nodes
+        return each < 2 or each & (each - 1) != 0, nodes
 
 
 def reach(engine: Engine, gpus: int, configuration: Mapping[str, object]) -> Reach:
@@ -46,7 +76,12 @@ def reach(engine: Engine, gpus: int, configuration: Mapping[str, object]) -> Rea
         )
         return Reach((), f"over several nodes engine {engine.name} uses all {gpus} GPUs, and {keys} does not")
     only = " or ".join(_WORDS[way] for way in engine.ways)
-    return Reach(engine.ways, f"engine {engine.name} runs over several nodes {only}, and not otherwise")
+    why_not = f"engine {engine.name} runs over several nodes {only}, and not otherwise"
+    return Reach(engine.ways, why_not, tensor or (gpus // pipeline if pipeline else 0), gpus)
+
+
+def _go_together(stage: int, each: int) -> bool:
+    return stage % each == 0 or each % stage == 0
 
 
 def over_nodes(engine: Engine, request: EngineRequest, settings: Settings) -> OverNodes:

@@ -79,6 +79,8 @@ class Resource:
     """How an engine must be able to run over them: one of `orchestration.service.engines.base` RAY and GROUP."""
     one_node_because: str = ""
     """Why no replica spans several machines of this kind; empty where some may, or no more is known than that."""
+    more_machines: str = ""
+    """How more machines of this kind may come than there are; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

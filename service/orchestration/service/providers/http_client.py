@@ -20,6 +20,7 @@ import aiohttp
 
 from orchestration.service.domain.backoff import Backoff
 from orchestration.service.providers.base import ProviderError, ProviderUnavailableError
+from orchestration.service.providers.plain_text import shortened
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _WAIT = frozenset({429, 503})
@@ -27,6 +28,9 @@ _WAIT = frozenset({429, 503})
 _AWAY = frozenset({502, 503, 504})
 """Answers of what stands before a server that is away; any other one shows that the server itself is there."""
 _EXCERPT = 500
+"""Characters of an answer that are told."""
+_KEPT = 64 * 1024
+"""Characters of a refusal that are kept for who understands it: what it means may stand behind a long message."""
 _CLOCK_RESOLUTION_S = 0.01
 """A timer may end so much early."""
 _LONGEST_PAUSE_S = 3600.0
@@ -82,7 +86,7 @@ class HttpStatusError(ProviderError):
         super().__init__(f"HTTP_{status}", message, retryable=retryable, retry_after_s=retry_after_s)
         self.status = status
         self.body = body
-        """The beginning of the answer, without secrets."""
+        """The answer, or its beginning of 65536 characters, without secrets."""
 
 
 class Circuit:
@@ -297,8 +301,9 @@ class HttpClient:
         return ProviderError("NO_ANSWER", text, retryable=True)
 
     def _refused(self, method: str, path: str, answer: Answer) -> ProviderError:
-        body = self.clean(" ".join(answer.text.replace("\0", "").split()))[:_EXCERPT]
-        text = f"{self._name} answered {method} {self._told(path)} with {answer.status}" + (f": {body}" if body else "")
+        body = self.clean(" ".join(answer.text.replace("\0", "").split()))[:_KEPT]
+        told = f": {shortened(body, _EXCERPT)}" if body else ""
+        text = f"{self._name} answered {method} {self._told(path)} with {answer.status}{told}"
         retry_after_s = retry_after(answer.headers)
         if answer.status in _AWAY:
             self._circuit.failed(text)

@@ -24,3 +24,12 @@ def plain(text: str) -> str:
     True
     """
     return _UNFIT.sub("\ufffd", text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, of at most ``longest`` characters (3 or more); where some are left out, it ends with an ellipsis.
+
+    >>> shortened("abcdef", 6), shortened("abcdefg", 6)
+    ('abcdef', 'abc...')
+    """
+    return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -1,4 +1,4 @@
-"""Replicas that are larger than a node: over how many nodes a number of GPUs splits evenly."""
+"""Replicas that are larger than a node: over which numbers of nodes a number of GPUs splits evenly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_NODES = 32
-"""Of one replica: each number of GPUs is an offer, and more nodes than these serve no model together."""
+"""Of one replica: each way to split GPUs is an offer, and more nodes than these serve no model together."""
 MOST_GPUS = 1024
 """Of one replica, likewise."""
 
@@ -25,18 +25,18 @@ class Span:
 
 
 def spans(sizes: Iterable[int]) -> list[Span]:
-    """Every number of GPUs above the largest node's that nodes of these sizes have together, smallest first.
+    """Every way to have more GPUs than the largest node has, evenly on nodes of these sizes, fewest GPUs first.
 
-    Each over the fewest nodes among which it splits evenly.
+    Of those with as many GPUs the one with the fewest nodes first; which is best depends on the engine.
 
-    >>> [(span.gpus, span.nodes) for span in spans([4, 4, 2])]
-    [(6, 2), (8, 2)]
+    >>> [(span.gpus, span.nodes) for span in spans([4, 4, 4, 2])]
+    [(6, 2), (6, 3), (8, 2), (8, 4), (9, 3), (12, 3)]
     """
     largest_first = sorted(sizes, reverse=True)
-    found: dict[int, Span] = {}
-    for nodes in range(2, min(len(largest_first), MOST_NODES) + 1):
-        for each in range(1, largest_first[nodes - 1] + 1):
-            span = Span(nodes, each)
-            if largest_first[0] < span.gpus <= MOST_GPUS:
-                found.setdefault(span.gpus, span)
-    return sorted(found.values(), key=lambda span: span.gpus)
+    found = [
+        span
+        for nodes in range(2, min(len(largest_first), MOST_NODES) + 1)
+        for each in range(1, largest_first[nodes - 1] + 1)
+        if largest_first[0] < (span := Span(nodes, each)).gpus <= MOST_GPUS
+    ]
+    return sorted(found, key=lambda span: (span.gpus, span.nodes))

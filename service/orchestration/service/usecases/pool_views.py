@@ -129,4 +129,5 @@ def _offer(resource: Resource, held: int, unseen: int, one_node: str) -> Offer:
         nodes=resource.nodes,
         way=resource.way,
         one_node_because=resource.one_node_because or one_node,
+        more_machines=resource.more_machines,
     )

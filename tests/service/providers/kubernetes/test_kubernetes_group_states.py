@@ -11,7 +11,7 @@ from orchestration.service.engines.base import EngineRequest
 from orchestration.service.engines.table import plan
 from orchestration.service.providers.base import InstanceState
 from orchestration.service.providers.kubernetes import group_manifests
-from orchestration.service.providers.kubernetes.group_states import BROKEN, look_at
+from orchestration.service.providers.kubernetes.group_states import BROKEN, look_at, to_instance
 from orchestration.service.providers.kubernetes.groups import WORKER_INDEX, Group
 from orchestration.service.providers.kubernetes.settings import parse
 from orchestration.service.providers.spans import Span
@@ -120,7 +120,7 @@ def test_what_ended_first_is_told(
 def test_a_group_is_over_when_it_is_being_deleted_or_gone() -> None:
     there = group(*(pod(number, RUNS) for number in range(3)))
     assert look_at(replace(there, made=None), 0.0, 600.0).state is InstanceState.STOPPING
-    assert look_at(replace(there, made=None, hidden=True), 0.0, 600.0).state is InstanceState.RUNNING
+    assert look_at(replace(there, made=None, hidden="why"), 0.0, 600.0).state is InstanceState.RUNNING
     assert there.made is not None
     there.made["metadata"]["deletionTimestamp"] = CREATED
     assert look_at(there, 0.0, 600.0).state is InstanceState.STOPPING
@@ -134,3 +134,12 @@ def test_a_pod_that_is_made_after_the_engine_was_ready_is_another_one(ready: boo
     found = look_at(group(pod(0, RUNS, conditions=[said]), pod(1, RUNS), later), 0.0, 600.0)
     assert found.state is (InstanceState.FAILED if ready else InstanceState.RUNNING)
     assert ("worker 2 of 2 was made again" in found.message) is ready
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_a_container_wrote_is_made_fit_to_be_stored(number: int) -> None:
+    waiting = {"waiting": {"reason": "Err\0", "message": "a\0b\ud800c"}}
+    members = [pod(other, waiting if other == number else RUNS, phase="Pending") for other in range(2)]
+    found = to_instance(group(*members, size=2), "here/ns", "", 0.0, 600.0)
+    assert "a\ufffdb\ufffdc" in found.message
+    assert "\0" not in found.reason + found.message

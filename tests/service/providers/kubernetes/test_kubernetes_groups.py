@@ -256,6 +256,17 @@ async def test_offers_of_several_nodes_are_there_where_they_can_be_had(harness: 
     assert found[f"here/{NAMESPACE}#NVIDIA-L4x2#"].one_node_because == ""
 
 
+@pytest.mark.parametrize("known", [False, True])
+async def test_who_has_an_autoscaler_is_told_the_setting(tmp_path: Path, known: bool) -> None:
+    settings = {"autoscaling": "true", **({"autoscaled.NVIDIA-L4": "2"} if known else {})}
+    async with kubernetes_harness(tmp_path, settings, gpus=2) as harness:
+        harness.kube.serves_groups = True
+        found = await harness.provider.list_resources()
+        assert any(item.nodes > 1 for item in found) is known
+        said = {item.more_machines for item in found if item.gpu_count}
+        assert any("set autoscaled.NVIDIA-L4 in [providers.kubernetes]" in text for text in said) is not known
+
+
 @pytest.mark.parametrize("why", ["not served", "not allowed"])
 async def test_without_leader_worker_sets_the_offers_say_why(tmp_path: Path, why: str) -> None:
     async with kubernetes_harness(tmp_path, gpus=2) as harness:
@@ -268,7 +279,7 @@ async def test_without_leader_worker_sets_the_offers_say_why(tmp_path: Path, why
         assert [item.gpu_count for item in found] == [1, 2, 0]
         words = "does not serve LeaderWorkerSet" if why == "not served" else "see docs/kubernetes/rbac.yaml"
         assert all(words in item.one_node_because for item in found)
-        with pytest.raises(InstanceRejectedError, match=words):
+        with pytest.raises(CapacityError, match=words):  # the offer was made when there could be one
             await harness.provider.create(group_spec(harness, "wide"))
         await harness.provider.create(harness.serving("one"))
         assert [item.name for item in await harness.provider.list_owned()] == ["one"]
@@ -287,13 +298,17 @@ async def test_what_the_cluster_serves_is_asked_for_again(
         await harness.provider.create(group_spec(harness, "wide"))
     harness.kube.serves_groups = False
     assert await sizes() == []
+    (why,) = {item.one_node_because for item in await harness.provider.list_resources()}
+    assert "it is not known whether here/llm takes one" in why
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._AFTER_FAILURE_S", 0.0)
+    assert await sizes() == []
     harness.kube.serves_groups = True
     assert await sizes() == [], "not at every look"
-    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._ASKED_AGAIN_S", 0.0)
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._ASKED_AGAIN_S", 0.0)
     assert await sizes() == [4]
     harness.kube.serves_groups = False
     assert await sizes() == [4]
-    monkeypatch.setattr("orchestration.service.providers.kubernetes.groups._KEPT_S", 0.0)
+    monkeypatch.setattr("orchestration.service.providers.kubernetes.group_discovery._KEPT_S", 0.0)
     assert await sizes() == []
 
 

@@ -16,14 +16,16 @@ from tests.support.provider_processes import engine_command
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, serves_groups: bool) -> AsyncGenerator[tuple[FakeKube, Api, str]]:
-    """On a cluster with two nodes of two GPUs; with a pool."""
+async def gateway(
+    folder: Path, *, serves_groups: bool, nodes: int = 2, **more: str
+) -> AsyncGenerator[tuple[FakeKube, Api, str]]:
+    """On a cluster with two nodes of two GPUs; with a pool. ``more``: of the provider's settings."""
     async with cluster() as kube:
         kube.serves_groups = serves_groups
-        for number in (1, 2):
+        for number in range(1, nodes + 1):
             kube.add_node(f"gpu-{number}", gpus=2, gpu_type="NVIDIA-L4")
         config = kubeconfig(folder / "kubeconfig", {"here": kube})
-        settings = {"kubeconfig": str(config), "endpoint": "pod_ip", "price_per_gpu_hour": "2"}
+        settings = {"kubeconfig": str(config), "endpoint": "pod_ip", "price_per_gpu_hour": "2", **more}
         knobs: dict[str, Any] = {"providers": {"kubernetes": settings}, "offers_interval_s": 1.0}
         async with running_gateway(folder / "data", **knobs) as api:
             pool = await api.make_pool(provider="kubernetes")
@@ -64,7 +66,8 @@ async def test_a_replica_over_two_nodes_costs_all_of_them_and_is_restarted_by_th
 ) -> None:
     async with gateway(tmp_path, serves_groups=True) as (kube, api, pool):
         assert "where configuration.multi_node says how" in await refused(api, request(pool))
-        assert "it must split evenly: there are 4" in await refused(api, request(pool, gpus=5, multi_node="group"))
+        said = await refused(api, request(pool, gpus=6, multi_node="group"))
+        assert "there are 4; 6 GPUs take 3 such nodes with 2 each, and fewer are there" in said
         body = request(pool, "--lines", "1", multi_node="group")
         answer = await api.rest.ok("POST", "/deployment/deploy", body)
         deployment_id = str(answer["deployment_id"])
@@ -102,3 +105,10 @@ async def test_it_is_refused_with_the_reason_where_it_cannot_be(
     async with gateway(tmp_path, serves_groups=serves_groups) as (kube, api, pool):
         assert words in await refused(api, request(pool, multi_node=way))
         assert not list(kube.objects.find("pods"))
+
+
+async def test_who_has_one_node_and_an_autoscaler_is_told_how_more_are_known(tmp_path: Path) -> None:
+    async with gateway(tmp_path, serves_groups=True, nodes=1, autoscaling="true") as (_, api, pool):
+        said = await refused(api, request(pool, multi_node="group"))
+        assert "4 GPUs take 2 such nodes with 2 each, and fewer are there; where an autoscaler brings " in said
+        assert "autoscaled.NVIDIA-L4 in [providers.kubernetes]" in said

@@ -72,6 +72,26 @@ async def test_the_job_reserves_no_gpu_and_is_told_the_sizes(harness: RayHarness
     assert len(harness.cluster.jobs) == 1
 
 
+async def test_workers_on_other_nodes_have_the_deployments_environment(harness: RayHarness) -> None:
+    given = {"HF_TOKEN": "t$HOME", "NAMED": "{model}!", "AT": "{host}:{port}", "RAY_JOB_STOP_WAIT_TIME_S": "900"}
+    await harness.provider.create(spec(harness, "wide", env=given, model="org/m", stop_grace_s=1.0))
+    told = harness.cluster.jobs["wide"].body["runtime_env"]["env_vars"]
+    assert (told["HF_TOKEN"], told["NAMED"]) == ("t$HOME", "org/m!")
+    assert "AT" not in told, "which is known where the engine runs"
+    assert told["RAY_JOB_STOP_WAIT_TIME_S"] == "1", "which is how the job is stopped"
+    assert (await ask(await running(harness, "wide"), "/env"))["HF_TOKEN"] == "t$HOME"
+    await harness.provider.create(harness.spec("one", env=given))
+    assert "HF_TOKEN" not in harness.cluster.jobs["one"].body["runtime_env"]["env_vars"], "it has no workers"
+
+
+async def test_an_environment_that_counts_twice_is_too_long_sooner(harness: RayHarness) -> None:
+    given = {"LONG": "x" * 50_000}
+    with pytest.raises(InstanceRejectedError, match="env counts twice") as caught:
+        await harness.provider.create(spec(harness, "wide", env=given))
+    assert caught.value.reason == "TOO_LONG"
+    await harness.provider.create(harness.spec("one", env=given))
+
+
 async def test_what_it_is_planned_on_is_taken_until_it_ends(harness: RayHarness) -> None:
     await harness.provider.create(spec(harness, "wide"))
     left = await offers(harness)

@@ -132,15 +132,15 @@ class KubeApi:
                     raise
 
     async def delete(
-        self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None, *, foreground: bool = False
+        self, path: str, preconditions: Mapping[str, str], grace_s: int | None = None, *, propagation: str = ""
     ) -> bool:
         """Ask for its end; False when it is not there, or is another one by now.
 
-        ``foreground``: it stays, marked as deleted, until all that it owns is gone.
+        ``propagation``: what becomes of all that it owns; empty: what is usual for its kind.
         """
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": dict(preconditions)}
-        if foreground:
-            body["propagationPolicy"] = "Foreground"
+        if propagation:
+            body["propagationPolicy"] = propagation
         if grace_s is not None:
             body["gracePeriodSeconds"] = grace_s
         try:

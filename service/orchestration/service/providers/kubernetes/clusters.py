@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.kubernetes import names
 from orchestration.service.providers.kubernetes.api import KubeApi, path
 from orchestration.service.providers.kubernetes.groups import Group, Groups, is_of_group
@@ -51,6 +52,8 @@ class Clusters:
         self._watching: list[asyncio.Task[None]] = []
         self._hints: dict[str, Place] = {}
         """By instance, where it was made or seen: there it is looked for, and nowhere else."""
+        self._single: set[str] = set()
+        """Instances that are made, or were seen, as one Pod: without it they are gone, whatever is known of groups."""
 
     @property
     def places(self) -> Sequence[Place]:
@@ -79,6 +82,8 @@ class Clusters:
         for task in self._watching:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
+        for groups in self._groups.values():
+            await groups.close()
         for api in self._apis.values():
             await api.close()
 
@@ -89,6 +94,22 @@ class Clusters:
     def groups(self, place: Place) -> Groups:
         """The installation's LeaderWorkerSets there."""
         return self._groups[place]
+
+    async def why_no_groups(self, place: Place) -> str:
+        """Why none can be had there, or that it is not known; empty where they can."""
+        try:
+            return await self._groups[place].why_not()
+        except ProviderError as error:
+            return f"it is not known whether {place} takes one: {error.message}"
+
+    def note_kind(self, instance: str, *, of_group: bool) -> None:
+        """What is about to be made of the name, whatever it was before."""
+        if of_group:
+            self._single.discard(instance)
+            return
+        if len(self._single) >= _MAX_HINTS:
+            self._single.clear()
+        self._single.add(instance)
 
     def note(self, instance: str, place: Place) -> None:
         """Remember where it is."""
@@ -128,10 +149,13 @@ class Clusters:
         try:
             pod = known or await api.get(path("pods", place.namespace, name))
             if pod is None:
-                return await self._look_for_group(place, instance)
+                return None if instance in self._single else await self._look_for_group(place, instance)
         except RefusedError as refused:
             raise as_provider_error(refused, f"look at a replica in {place}") from refused
-        return Found(place, api, pod) if self.is_ours(pod, instance) else None
+        if not self.is_ours(pod, instance):
+            return None
+        self.note_kind(instance, of_group=False)
+        return Found(place, api, pod)
 
     async def _look_for_group(self, place: Place, instance: str) -> Found | None:
         group = await self._groups[place].look(instance)

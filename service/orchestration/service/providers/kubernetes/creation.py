@@ -19,6 +19,7 @@ from orchestration.service.providers.kubernetes import group_manifests, manifest
 from orchestration.service.providers.kubernetes.api import group_path, path
 from orchestration.service.providers.kubernetes.clusters import Clusters, Found
 from orchestration.service.providers.kubernetes.group_creation import GroupCreator
+from orchestration.service.providers.kubernetes.group_discovery import unseen
 from orchestration.service.providers.kubernetes.names import Json, part
 from orchestration.service.providers.kubernetes.places import Place, Places
 from orchestration.service.providers.kubernetes.refusals import RefusedError, as_provider_error
@@ -27,14 +28,18 @@ from orchestration.service.providers.kubernetes.states import container, unsched
 
 _SCHEDULER_S = 8.0
 """How long a creation waits for the scheduler's word; what it says later is seen by who describes the instance."""
-_NO_ROOM = re.compile(r'\w+ "[^"]*" is forbidden: (exceeded quota|status unknown for quota): ')
+_NO_ROOM = re.compile(r'[\w.-]+ "[^"]*" is forbidden: (exceeded quota|status unknown for quota): ')
 """What the API server says of a quota that is used up, or not counted yet."""
 _NOT_ALLOWED = re.compile(
     r'admission webhook "[^"]*" denied the request'
-    r'|\w+ "[^"]*" is forbidden: \[?'
-    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|\w+ max limit) .* per )"
+    r"""|([\w.-]+ "[^"]*" is forbidden: )?ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request"""
+    r'|[\w.-]+ "[^"]*" is forbidden: \[?'
+    r"(failed quota: |pod rejected: |violates PodSecurity |(maximum|minimum|[\w./-]+ max limit) .* per )"
 )
-"""What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it."""
+"""What it says, with 403, of an object that is not as objects have to be in this namespace, whoever makes it.
+
+A policy's author may have chosen 401 for it.
+"""
 _FIRST_LOOK_S = 0.05
 _SLOWEST_LOOK_S = 1.0
 
@@ -59,6 +64,7 @@ class Creator:
         """
         offer = nodes.parse_offer(spec.resource_id) if spec.resource_id else None
         place = self._places.choose(spec, offer.place if offer else "")
+        self._clusters.note_kind(spec.name, of_group=offer is not None and offer.nodes > 1)
         found = await self._clusters.look(place, spec.name) or await self._clusters.elsewhere(place, spec.name)
         found = found or await self._make(place, spec, offer)
         self._clusters.note(spec.name, found.place)
@@ -130,8 +136,10 @@ class Creator:
 
     async def _complete(self, found: Found, spec: InstanceSpec) -> None:
         """The Secret and the Service, as they are to be."""
-        if found.group is not None and found.group.made is not None:
+        if found.group is not None:
             made = found.group.made
+            if made is None:  # what it owns would get another owner
+                raise unseen(f"go on creating {found.group.name} in {found.place}", found.group.hidden)
             secret = group_manifests.secret(spec, made)
             service = group_manifests.service(spec, self._settings, made)
         else:
@@ -163,7 +171,10 @@ class Creator:
     async def _take_back(self, found: Found) -> bool:
         """Whether the Pod was deleted just as it was last seen: nothing of it ever ran, and of a group not all."""
         if found.group is not None:
-            return await self._clusters.delete_group(found, found.group)
+            taken = await self._clusters.delete_group(found, found.group)
+            for pod in found.group.pods:
+                await self._clusters.delete(found, {"uid": pod["metadata"]["uid"]}, 0, pod)
+            return taken
         seen: Json = found.pod["metadata"]
         only_if = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
         return await self._clusters.delete(found, only_if, grace_s=0)
@@ -183,11 +194,11 @@ def _has_nodes(found: Found) -> bool:
 def _not_made(refused: RefusedError, place: Place) -> ProviderError:
     """Why the cluster did not take an object."""
     match refused.status:
-        case 403 if _NO_ROOM.match(refused.message):
+        case 403 if _NO_ROOM.match(refused.said):
             return CapacityError(f"{place} has no room: {refused.message}", reason="QUOTA_EXCEEDED")
-        case 403 if _NOT_ALLOWED.match(refused.message):
+        case 401 | 403 if _NOT_ALLOWED.match(refused.said):
             return InstanceRejectedError("REJECTED_BY_CLUSTER", f"{place}: {refused.message}")
-        case 403 if refused.message.endswith("because it is being terminated"):
+        case 403 if refused.said.endswith("because it is being terminated"):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")
         case 404 if refused.is_missing and refused.about == ("namespaces", place.namespace):
             return InstanceRejectedError("NAMESPACE_NOT_FOUND", f"{place}: {refused.message}")

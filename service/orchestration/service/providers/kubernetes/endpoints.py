@@ -25,6 +25,8 @@ class Endpoints:
         """Base URL of the engine; empty while it is not known."""
         pod = found.pod
         port = _container_port(pod)
+        if not port:
+            return ""
         match self._mode:
             case "service":
                 return f"http://{_service_name(pod)}.{found.place.namespace}.svc:{port}"
@@ -64,8 +66,9 @@ def _service_name(pod: Json) -> str:
 
 
 def _container_port(pod: Json) -> int:
-    containers: list[Json] = pod["spec"]["containers"]  # a mesh may have put in some of its own
-    return next(int(one["ports"][0]["containerPort"]) for one in containers if one["name"] == names.CONTAINER)
+    """Where the engine listens; 0 where it does not: its group has no leader any more."""
+    containers: list[Json] = listed(pod["spec"], "containers")  # a mesh may have put in some of its own
+    return next((int(one["ports"][0]["containerPort"]) for one in containers if one["name"] == names.CONTAINER), 0)
 
 
 def _url(host: Any, port: Any) -> str:

@@ -23,7 +23,7 @@ def with_groups(
     """The place's offers with those of several nodes; ``why_not``: why there can be none, empty where they can."""
     if why_not:
         return [replace(offer, one_node_because=why_not) for offer in offers]
-    single = list(offers)
+    single = [replace(offer, more_machines=_more(offer, settings)) for offer in offers]
     held = used((pod.node, pod.gpus) for pod in pods)
     largest = {(item.gpu_type, item.region): item for item in single if item.gpu_count}  # they come smallest first
     return single + [
@@ -31,6 +31,16 @@ def with_groups(
         for key, members in sorted(by_kind([node for node in nodes if node.takes], settings).items())
         for span in spans(_sizes(key[0], members, settings))
     ]
+
+
+def _more(offer: Resource, settings: KubernetesSettings) -> str:
+    """What an operator may say whose autoscaler brings nodes of the type."""
+    kind = offer.gpu_type
+    if not kind or not settings.autoscaling or kind in settings.autoscaled:
+        return ""
+    return (
+        f"where an autoscaler brings more, set autoscaled.{kind} in [providers.kubernetes] to the GPUs of one of them"
+    )
 
 
 def _sizes(kind: str, members: Sequence[Node], settings: KubernetesSettings) -> list[int]:

@@ -14,6 +14,7 @@ from orchestration.service.providers.kubernetes.groups import Group, index
 from orchestration.service.providers.kubernetes.names import Json, part
 from orchestration.service.providers.kubernetes.states import Finding, condition, container, ended, look, seconds
 from orchestration.service.providers.kubernetes.states import to_instance as of_pod
+from orchestration.service.providers.plain_text import plain
 
 BROKEN = "GROUP_BROKEN"
 """A Pod of the group is gone, or another one by now."""
@@ -26,18 +27,17 @@ def to_instance(group: Group, place: str, endpoint: str, now: float, start_timeo
     """The instance; as `states.to_instance`."""
     leader = group.leader
     name = names.notes(leader).get(names.INSTANCE, "")
-    set_name = group.made["metadata"]["name"] if group.made is not None else leader["metadata"]["name"]
     seen = of_pod(leader, place, endpoint, now, start_timeout_s)
     found = look_at(group, now, start_timeout_s)
     return replace(
         seen,
         name=name,
-        provider_instance_id=f"{place}/{set_name}",
+        provider_instance_id=f"{place}/{group.name}",
         state=found.state,
         exit_code=found.exit_code,
         signal=found.signal,
-        reason=found.reason,
-        message=found.message,
+        reason=plain(found.reason),
+        message=plain(found.message),  # containers may have written it
     )
 
 

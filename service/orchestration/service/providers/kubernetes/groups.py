@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
+from orchestration.service.providers.base import ProviderError
 from orchestration.service.providers.kubernetes import names
-from orchestration.service.providers.kubernetes.api import GROUP_VERSION, KubeApi, group_path, path
-from orchestration.service.providers.kubernetes.names import Json, part
+from orchestration.service.providers.kubernetes.api import KubeApi, group_path, path
+from orchestration.service.providers.kubernetes.group_discovery import NOT_ALLOWED, GroupDiscovery, unseen
+from orchestration.service.providers.kubernetes.group_manifests import KIND
+from orchestration.service.providers.kubernetes.names import Json, listed, part
 from orchestration.service.providers.kubernetes.refusals import RefusedError
 
-NOT_SERVED = f"the cluster does not serve LeaderWorkerSet ({GROUP_VERSION})"
-NOT_ALLOWED = "the gateway's role does not allow leaderworkersets, see docs/kubernetes/rbac.yaml"
+log = structlog.get_logger(__name__)
+
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 """Label of the controller's: a Pod's number in its group, 0 of the leader."""
-_KEPT_S = 300.0
-_ASKED_AGAIN_S = 15.0
-"""Where there are none they may be installed, and an operator who has done so waits for it."""
+SET_NAME = "leaderworkerset.sigs.k8s.io/name"
+"""Label of the controller's: the LeaderWorkerSet that a Pod is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,16 @@ class Group:
     """The LeaderWorkerSet; None: it is gone, or hidden, and Pods of it are there."""
     pods: tuple[Json, ...]
     """Those that there are, the leader first."""
-    hidden: bool = False
-    """The LeaderWorkerSet may not be looked at, and the Pods are all that is known."""
+    hidden: str = ""
+    """Why the LeaderWorkerSet may not be looked at, so that the Pods are all that is known; empty when it may."""
+
+    @property
+    def name(self) -> str:
+        """The LeaderWorkerSet's."""
+        if self.made is not None:
+            return str(self.made["metadata"]["name"])
+        metadata = self.pods[0]["metadata"]
+        return str(part(metadata, "labels").get(SET_NAME) or metadata["name"])
 
     @property
     def size(self) -> int:
@@ -41,11 +51,14 @@ class Group:
 
     @property
     def leader(self) -> Json:
-        """The leader's Pod; while there is none, what it is to be, without a status."""
+        """The leader's Pod; while there is none, what it is to be, without a status.
+
+        Never a worker's, where no engine is reached. Of a group of which only workers are left it has no container.
+        """
         if self.pods and index(self.pods[0]) == 0:
             return self.pods[0]
         if self.made is None:
-            return self.pods[0]
+            return {"metadata": {**self.pods[0]["metadata"], "name": self.name}, "spec": {}, "status": {}}
         template = part(self.made, "spec", "leaderWorkerTemplate", "leaderTemplate")
         return {"metadata": self.made["metadata"], "spec": template["spec"], "status": {}}
 
@@ -77,44 +90,38 @@ class Groups:
         self._api = api
         self._namespace = namespace
         self._owner = owner
-        self._why_not = ""
-        self._asked_at = float("-inf")
-        self._asking = asyncio.Lock()
+        self._discovery = GroupDiscovery(api, namespace, owner)
+
+    async def close(self) -> None:
+        """Ask nothing any more."""
+        await self._discovery.close()
 
     async def why_not(self) -> str:
-        """Why there can be no groups here; empty when there can. Known for a while once it was asked."""
-        async with self._asking:
-            kept_s = _ASKED_AGAIN_S if self._why_not else _KEPT_S
-            if time.monotonic() - self._asked_at > kept_s:
-                self._why_not = await self._ask()
-                self._asked_at = time.monotonic()
-            return self._why_not
-
-    async def _ask(self) -> str:
-        # All groups are asked for, and not this one: whatever stands on the way may say 404 as well.
-        try:
-            if GROUP_VERSION not in await self._api.api_groups():
-                return NOT_SERVED
-            await self._made()
-        except RefusedError as refused:
-            if refused.status != 403:
-                raise
-            return NOT_ALLOWED
-        return ""
+        """As `GroupDiscovery.why_not`."""
+        return await self._discovery.why_not()
 
     async def look(self, instance: str) -> Group | None:
         """The instance's group, if it is one."""
         why_not = await self.why_not()
-        if why_not == NOT_SERVED:
-            return None
-        name = names.group_name(self._owner, instance)
-        made = None if why_not else await self._api.get(group_path(self._namespace, name))
+        # First: nobody makes Pods for one that is not there.
+        made = None if why_not else await self._api.get(group_path(self._namespace, self._name(instance)))
+        if made is not None and not self._is_ours(made, instance):
+            made = None
         selector = f"{names.INSTANCE}={names.object_name(self._owner, instance)}"
         pods = await self._api.find_all(path("pods", self._namespace), labelSelector=selector)
         ours = [pod for pod in pods if is_of_group(pod) and self._is_ours(pod, instance)]
-        if made is not None and not self._is_ours(made, instance):
-            made = None
-        return None if made is None and not ours else _group(made, ours, hidden=bool(why_not))
+        if made is not None or ours:
+            return _group(made, ours, hidden=why_not)
+        if why_not == NOT_ALLOWED and await self._has_service(instance):
+            raise unseen("look at a replica that has no Pods", why_not)
+        return None
+
+    async def _has_service(self, instance: str) -> bool:
+        """Whether there is a Service that goes with the instance's LeaderWorkerSet: then that is there as well."""
+        name = names.object_name(self._owner, instance)
+        service = await self._api.get(path("services", self._namespace, name)) or {}
+        owners: list[Json] = listed(part(service, "metadata"), "ownerReferences")
+        return any(owner.get("kind") == KIND for owner in owners)
 
     async def owned(self, pods: Iterable[Json]) -> list[Group]:
         """Every group of this installation; ``pods``: all its Pods here."""
@@ -122,33 +129,46 @@ class Groups:
         for pod in pods:
             if is_of_group(pod):
                 members.setdefault(names.notes(pod).get(names.INSTANCE, ""), []).append(pod)
-        why_not = await self.why_not()
-        sets: Sequence[Json] = () if why_not else await self._made()
+        sets, hidden = await self._sets()
         made = {names.notes(item).get(names.INSTANCE, ""): item for item in sets if names.is_owned(item, self._owner)}
-        hidden = why_not == NOT_ALLOWED
         return [_group(made.get(name), members.get(name, []), hidden=hidden) for name in {**made, **members}]
 
-    async def _made(self) -> Sequence[Json]:
-        selector = names.owner_selector(self._owner)
-        return await self._api.find_all(group_path(self._namespace), labelSelector=selector)
+    async def _sets(self) -> tuple[Sequence[Json], str]:
+        """Every LeaderWorkerSet, or why they may not be looked at, which keeps no other replica from being told."""
+        try:
+            why_not = await self.why_not()
+            if why_not:
+                return (), why_not
+            selector = names.owner_selector(self._owner)
+            return await self._api.find_all(group_path(self._namespace), labelSelector=selector), ""
+        except (RefusedError, ProviderError) as error:
+            log.warning("LeaderWorkerSets cannot be listed", namespace=self._namespace, error=error.message)
+            return (), error.message
 
     async def delete(self, group: Group) -> bool:
-        """Ask for the end of all of it; False when it is gone."""
-        if group.hidden:  # Pods alone would only be made again
-            raise RefusedError(403, NOT_ALLOWED)
+        """Ask for the end of all of it; False when it is gone.
+
+        The set goes at once, as some controllers never end one that waits for its Pods; those go after it. Raises
+        `ProviderUnavailableError` besides where the set is hidden: Pods alone would only be made again.
+        """
+        if group.hidden:
+            raise unseen(f"delete LeaderWorkerSet {group.name}", group.hidden)
         if group.made is not None:
             metadata = group.made["metadata"]
             target = group_path(self._namespace, metadata["name"])
-            return await self._api.delete(target, {"uid": metadata["uid"]}, foreground=True)
+            return await self._api.delete(target, {"uid": metadata["uid"]}, propagation="Background")
         left = [pod["metadata"] for pod in group.pods if not pod["metadata"].get("deletionTimestamp")]
         asked = [
             await self._api.delete(path("pods", self._namespace, item["name"]), {"uid": item["uid"]}) for item in left
         ]
         return any(asked)
 
+    def _name(self, instance: str) -> str:
+        return names.group_name(self._owner, instance)
+
     def _is_ours(self, item: Json, instance: str) -> bool:
         return names.is_owned(item, self._owner) and names.notes(item).get(names.INSTANCE) == instance
 
 
-def _group(made: Json | None, pods: Iterable[Json], *, hidden: bool) -> Group:
+def _group(made: Json | None, pods: Iterable[Json], *, hidden: str) -> Group:
     return Group(made, tuple(sorted(pods, key=index)), hidden)

@@ -167,10 +167,7 @@ class KubernetesProvider:
         """What one cluster has, in each of its namespaces."""
         seen = await look(self._clusters.api(places[0]), places, self._settings)
         members = [item.node for item in seen.nodes]
-        try:
-            no_groups = {place: await self._clusters.groups(place).why_not() for place in places}
-        except RefusedError as refused:
-            raise as_provider_error(refused, f"look for LeaderWorkerSets in {places[0].context}") from refused
+        no_groups = {place: await self._clusters.why_no_groups(place) for place in places}
         found: list[Resource] = []
         for place in places:
             single = nodes.resources(self.name, str(place), members, seen.pods, self._settings)

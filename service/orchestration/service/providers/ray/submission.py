@@ -83,6 +83,7 @@ def job_request(spec: InstanceSpec, settings: RaySettings, node: Node, plan: Pla
         "entrypoint_label_selector": selector,
         "runtime_env": {
             "env_vars": {
+                **(_of_workers(spec) if plan is not None else {}),
                 _PROGRAM: _program(),
                 launcher.LAUNCH: _told(spec, settings, token, plan),
                 # Ray waits whole seconds, and kills what is left then.
@@ -126,10 +127,23 @@ def _told(spec: InstanceSpec, settings: RaySettings, token: str, plan: Plan | No
         },
     }
     text = base64.b64encode(json.dumps(told).encode()).decode("ascii")
-    if len(text) > _LONGEST_VARIABLE:
+    # Ray puts all of it into JSON, and that into JSON again.
+    besides = json.dumps(json.dumps(_of_workers(spec))) if plan is not None else ""
+    if len(text) + len(besides) > _LONGEST_VARIABLE:
         most = _LONGEST_VARIABLE * 3 // 4
-        raise InstanceRejectedError("TOO_LONG", f"command and env are longer than the {most} bytes that a job takes")
+        told_twice = ", in which env counts twice over several nodes" if plan is not None else ""
+        said = f"command and env are longer than the {most} bytes that a job takes{told_twice}"
+        raise InstanceRejectedError("TOO_LONG", said)
     return text
+
+
+def _of_workers(spec: InstanceSpec) -> dict[str, str]:
+    """The environment of the engine's workers on other nodes, which Ray starts, and not the launcher.
+
+    Without what holds the engine's own host or port, which is not known before it runs, and where it is the launcher's.
+    """
+    given = {key: value.replace("{model}", spec.model) for key, value in spec.env.items()}
+    return {key: value for key, value in given.items() if "{port}" not in value and "{host}" not in value}
 
 
 @cache
