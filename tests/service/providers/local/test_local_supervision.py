@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -134,7 +135,19 @@ async def test_no_zombies_are_left(local: LocalHarness) -> None:
     await until(lambda: not {child.pid for child in psutil.Process().children()} - before)
 
 
-async def test_engines_start_with_default_signals_in_a_session_of_their_own(local: LocalHarness) -> None:
+@pytest.fixture
+def background_job() -> Iterator[None]:
+    """This process ignores what those ignore that a shell starts with ``&``, or nohup."""
+    ignored = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+    yield
+    for number, handler in zip(ignored, before, strict=True):
+        signal.signal(number, handler)
+
+
+async def test_engines_start_with_default_signals_in_a_session_of_their_own(
+    local: LocalHarness, background_job: None
+) -> None:
     code = (
         "import os, _signal as s\n"
         "print(os.getsid(0) == os.getpgid(0) == os.getpid(), s.pthread_sigmask(0, []), os.fstat(0).st_rdev)\n"

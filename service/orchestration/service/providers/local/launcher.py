@@ -18,6 +18,8 @@ from orchestration.service.providers.local.shim.launch import Launch, encode
 SUPERVISOR_LOG = "supervisor.log"
 _SCRIPT = Path(_shim_init).with_name("__main__.py")
 _START_TIMEOUT_S = 20.0
+# What the gateway ignores, or whoever started it (nohup, a shell's background job), no engine is to inherit.
+_RESETTABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _FIRST_SPARE_FD = 10
 """Above every number that a descriptor gets in the supervisor, so that placing one cannot close another."""
 
@@ -62,7 +64,7 @@ def _spawn(folder: Path, lock: int, tags: Mapping[str, str], stdin: int, stdout:
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(spare)],
             setsid=True,
             setsigmask=(signal.SIGTERM,),  # kept pending until the supervisor can pass it on
-            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
+            setsigdef=_RESETTABLE,
         )
     finally:
         for fd in (*spare, errors):
