@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import Pool
+from sqlalchemy.util import greenlet_spawn
 
 from orchestration.store.errors import StoreError, StoreOpenError, StoreUnavailableError
 from orchestration.store.files import SqliteFiles
@@ -36,6 +38,8 @@ class Database:
         self.files = SqliteFiles(Path(self.url.database or "")) if self.is_sqlite else None
         self.epoch = 0
         """Grows when every connection is to be given up and made anew."""
+        self._given_up: list[Pool] = []
+        """Pools that may still have connections."""
         self.open_connections: list[Any] = []
         """Of SQLite, the driver's connections, in use or not; a log that was removed can be saved through any."""
         self.engine = self._create_engine()
@@ -89,7 +93,19 @@ class Database:
     async def give_up_connections(self) -> None:
         """Close every connection of the pool, those that are in use as soon as they are not."""
         self.epoch += 1
+        self._given_up.append(self.engine.sync_engine.pool)
         await self.engine.dispose()
+        # What was taken from the old pool while it was being emptied must not go back into it: nobody would close it.
+        self.epoch += 1
+
+    async def close_late(self) -> None:
+        """Close what has come back into a pool that was given up: it was on its way there in that moment."""
+        for pool in self._given_up:
+            await greenlet_spawn(pool.dispose)
+
+    def forget_given_up(self) -> None:
+        """Every connection that was given up is closed."""
+        self._given_up.clear()
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
