@@ -27,6 +27,8 @@ _READ_ONLY = ("readonly", "read-only")
 _STATEMENT_TIMEOUT_S = 20.0
 """A PostgreSQL that has not answered a statement for so long is given up, and connected to anew."""
 
+_CLOSED_LOOK_S = 0.01
+
 
 class Database:
     """One database: where it is and how to speak to it."""
@@ -98,13 +100,15 @@ class Database:
         # What was taken from the old pool while it was being emptied must not go back into it: nobody would close it.
         self.epoch += 1
 
-    async def close_late(self) -> None:
-        """Close what has come back into a pool that was given up: it was on its way there in that moment."""
-        for pool in self._given_up:
-            await greenlet_spawn(pool.dispose)
+    async def closed(self) -> None:
+        """Wait until no connection is open that was given up, for ever if need be.
 
-    def forget_given_up(self) -> None:
-        """Every connection that was given up is closed."""
+        Some come back into a pool that was emptied: they were on their way there in that moment. (SQLite.)
+        """
+        while self.files is not None and self.files.is_open:
+            for pool in self._given_up:
+                await greenlet_spawn(pool.dispose)
+            await asyncio.sleep(_CLOSED_LOOK_S)
         self._given_up.clear()
 
     @contextlib.asynccontextmanager

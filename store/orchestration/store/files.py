@@ -6,7 +6,6 @@ the process. So the names are compared with what was opened, before and after ev
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -30,9 +29,6 @@ class SqliteFiles:
         self._open = 0
         self._abandoned: int | None = None
         """A descriptor of the shared memory while its log is abandoned: so its inode is not given away."""
-        self.idle = asyncio.Event()
-        """Set while this process has no connection."""
-        self.idle.set()
 
     @property
     def uri(self) -> str:
@@ -42,7 +38,6 @@ class SqliteFiles:
     def connected(self) -> None:
         """Note a new connection that has read the database, and so has its log open."""
         self._open += 1
-        self.idle.clear()
         if self._main is None:
             self._main = _identity(self.path)
         if self._open == 1:  # the last connection before it took the old log away
@@ -52,8 +47,11 @@ class SqliteFiles:
     def closed(self) -> None:
         """Note the end of a connection."""
         self._open -= 1
-        if not self._open:
-            self.idle.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has a connection."""
+        return self._open > 0
 
     @property
     def log_is_lost(self) -> bool:

@@ -267,10 +267,7 @@ class Writer:
             await self._drop_connection()
             await self._database.give_up_connections()
             async with asyncio.timeout(_CLOSING_S):
-                while not files.idle.is_set():
-                    await self._database.close_late()
-                    await asyncio.sleep(_CLOSE_LOOK_S)
-            self._database.forget_given_up()
+                await self._database.closed()
         except DRIVER_ERRORS as error:
             raise lost from error
         logger.warning("%s was removed while it was in use; what it held was saved", files.log_path)
