@@ -84,10 +84,10 @@ async def test_a_thousand_watches_and_tails(tmp_path: Path, monkeypatch: pytest.
             return told.synced == STREAMS and heard[0] == STREAMS
 
         await eventually(all_open, within_s=90, why=lambda: f"{told.synced} watches, {heard[0]} tails")
-        assert pool.checkedout() <= OWN, "open streams hold connections"
+        await _none_is_held(pool)
         grown_mb = _rss_mb() - before_mb
         await _all_hear(api, told)
-        assert pool.checkedout() <= OWN
+        await _none_is_held(pool)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,6 +96,15 @@ async def test_a_thousand_watches_and_tails(tmp_path: Path, monkeypatch: pytest.
         print(f"{2 * STREAMS} streams: {grown_mb:.0f} MB, server and clients together")
         await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment_id})
         await api.reach(deployment_id, "STOPPED")
+
+
+async def _none_is_held(pool: Any) -> None:
+    """Only the gateway's own connections are out; one that a read has borrowed for a moment comes back."""
+
+    async def only_own() -> bool:
+        return int(pool.checkedout()) <= OWN
+
+    await eventually(only_own, within_s=20, why=lambda: f"open streams hold connections: {pool.status()}")
 
 
 async def _all_hear(api: Api, told: Told) -> None:
