@@ -41,7 +41,7 @@ class JsonReader:
 
     @cached_property
     def _quick(self) -> QuickReader | None:
-        return None if self._message is None else QuickReader(self._message)
+        return None if self._message is None else QuickReader(self._message, self._field)
 
     @cached_property
     def _rivals(self) -> Mapping[str, frozenset[str]]:
