@@ -195,7 +195,7 @@ class ExampleProvider:
         if not noted:
             return None
         fields: dict[str, Any] = json.loads(noted)
-        state, more = self._state(folder, fields["name"])
+        state, more = self._state(folder)
         return Instance(
             name=fields["name"],
             provider_instance_id=folder.name[:12],
@@ -207,12 +207,12 @@ class ExampleProvider:
             **more,
         )
 
-    def _state(self, folder: Path, name: str) -> tuple[InstanceState, dict[str, Any]]:
+    def _state(self, folder: Path) -> tuple[InstanceState, dict[str, Any]]:
         if (folder / "deleting").exists():
             return InstanceState.STOPPING, {}
         if not (folder / "started").exists():
             return InstanceState.PENDING, {}
-        if _process(folder, name) is not None:
+        if _process(folder) is not None:
             return InstanceState.RUNNING, {}
         code = _read(folder / "exit")  # looked at last: it may be written in between
         if code:
@@ -233,7 +233,7 @@ class ExampleProvider:
         loop = asyncio.get_running_loop()
         kill_at, number = loop.time() + fields["stop_grace_s"], signal.SIGTERM
         asked: signal.Signals | None = None
-        while (process := _process(folder, fields["name"])) is not None:
+        while (process := _process(folder)) is not None:
             if asked is not number:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
@@ -247,11 +247,12 @@ class ExampleProvider:
         self._children = [child for child in self._children if child.poll() is None]
 
 
-def _process(folder: Path, name: str) -> psutil.Process | None:
+def _process(folder: Path) -> psutil.Process | None:
     """The shell that runs the command; None when it has ended, or another process has its number by now."""
     try:
         process = psutil.Process(int(_read(folder / "pid")))
-        alive = process.status() != psutil.STATUS_ZOMBIE and process.environ().get("EXAMPLE_INSTANCE") == name
+        # Not told by its environment, which is empty for a moment while a process becomes another program.
+        alive = process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder.resolve()
     except (ValueError, psutil.Error):
         return None
     return process if alive else None
