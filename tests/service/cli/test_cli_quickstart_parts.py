@@ -221,7 +221,7 @@ def test_time_that_is_up_is_an_error(answering: FakeApi, endpoint: str) -> None:
     answering.answers["WatchDeployments"] = deployed(answering, endpoint, Status.DEPLOYING)
     with (
         pytest.raises(CliError, match="gave up on deployment d1") as caught,
-        demo(answering, console(), 0.3) as running,
+        demo(answering, console(), 2.0) as running,
     ):
         running.deploy()
     assert caught.value.code is ExitCode.UNAVAILABLE
