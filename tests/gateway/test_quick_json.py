@@ -128,13 +128,25 @@ def test_of_a_message_what_is_right_is_read(text: str) -> None:
 
 
 def test_a_field_that_is_a_map_is_read_as_one() -> None:
-    reader = QuickReader(THING.fields_by_name["msub"].message_type, THING.fields_by_name["msub"])
+    field = THING.fields_by_name["msub"]
+    assert field.message_type is not None
+    reader = QuickReader(field.message_type, field)
     assert reader.read(b'{"value":{"n":1},"key":{"n":2}}') == {"value": {"n": 1}, "key": {"n": 2}}
     assert reader.read(b'{"value":{"n":1},"key":{"n":2,"n":3}}') is None
 
 
 _NAMES = st.sampled_from(
-    [*THING.fields_by_name, *(field.json_name for field in THING.fields), "n", "s", "deep", "key", "value", "@type", ": "]
+    [
+        *THING.fields_by_name,
+        *(field.json_name for field in THING.fields),
+        "n",
+        "s",
+        "deep",
+        "key",
+        "value",
+        "@type",
+        ": ",
+    ]
 )
 
 
@@ -156,7 +168,7 @@ def test_of_a_message_what_it_reads_the_other_reads_too(text: str) -> None:
     found = THINGS.read(text.encode())
     if found is not None:
         try:
-            closely = JsonReader(THING)._read_closely(text.encode())
+            closely = JsonReader(THING)._read_closely(text.encode())  # pyright: ignore[reportPrivateUsage]
         except RequestError as error:
             raise AssertionError(f"{text} was read, and is wrong: {error}") from error
         assert found == closely

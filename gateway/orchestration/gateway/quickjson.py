@@ -6,7 +6,7 @@ Whatever is not plainly right is left to the reader that says what is wrong, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import jiter
@@ -100,12 +100,10 @@ def _count_of_field(field: FieldDescriptor, shapes: dict[str, _Shape]) -> _Count
     if message is None:
         return None
     if message.GetOptions().map_entry:
-        count = _count_of_field(message.fields_by_name["value"], shapes)
-        return _count_names if count is None else lambda value: _count_map(value, count)
+        value = _count_of_field(message.fields_by_name["value"], shapes)
+        return _count_names if value is None else partial(_count_map, value)
     count = _count_of_message(message, shapes)
-    if field.is_repeated and count is not None:
-        return lambda value: sum(map(count, value)) if value.__class__ is list else 0
-    return count
+    return partial(_count_items, count) if field.is_repeated and count is not None else count
 
 
 def _count_of_message(message: Descriptor, shapes: dict[str, _Shape]) -> _Count | None:
@@ -122,8 +120,12 @@ def _count_of_message(message: Descriptor, shapes: dict[str, _Shape]) -> _Count 
     return shape.count
 
 
-def _count_map(value: Any, count: _Count) -> int:
+def _count_map(count: _Count, value: Any) -> int:
     return len(value) + sum(map(count, value.values())) if value.__class__ is dict else 0
+
+
+def _count_items(count: _Count, value: Any) -> int:
+    return sum(map(count, value)) if value.__class__ is list else 0
 
 
 def _count_names(value: Any) -> int:
@@ -136,8 +138,7 @@ def _nothing(_: object) -> int:
 
 def _count_free(value: Any) -> int:
     """Of any JSON. A number that fits no double is not plainly right: of typed fields the codec watches over that."""
-    # By type(), as isinstance costs half as much again. jiter reads no more than 200 levels.
-    kind: object = type(value)
+    kind = value.__class__  # isinstance costs half as much again
     if kind is dict:
         count, values = len(value), value.values()
     elif kind is list:
@@ -145,7 +146,7 @@ def _count_free(value: Any) -> int:
     else:
         return _DOUBTFUL if kind is float and value - value != 0 else 0
     for each in values:
-        kind = type(each)
+        kind = each.__class__
         if kind is dict or kind is list or kind is float:
-            count += _count_free(each)
+            count += _count_free(each)  # no deeper than jiter reads: 200 levels
     return count

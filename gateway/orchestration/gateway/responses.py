@@ -84,7 +84,7 @@ class ResponseEncoder:
 
     def styled(self, style: Style) -> ResponseEncoder:
         """The same encoder with another style."""
-        if style == PLAIN:
+        if style is PLAIN or style == PLAIN:
             return self
         other = copy.copy(self)
         other.style, other.as_is = style, False

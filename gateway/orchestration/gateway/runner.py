@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -17,6 +18,7 @@ from yarl import URL
 from orchestration.gateway.errors import RequestError, UpstreamError
 from orchestration.gateway.gateway import SERVER_ITSELF, Gateway
 from orchestration.gateway.headers import Head
+from orchestration.gateway.inplace import InPlace
 from orchestration.gateway.stalls import StallGuard
 
 log = logging.getLogger(__name__)
@@ -172,6 +174,8 @@ class _Protocol(web.RequestHandler):
 
     async def start(self) -> None:
         """Serve the connection. When it is closed, what still waits to be sent must go out in time."""
+        if sys.version_info < (3, 12):
+            self._loop = cast("asyncio.AbstractEventLoop", InPlace(self._loop))
         try:
             await super().start()
         finally:

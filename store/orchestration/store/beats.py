@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestration.store.errors import StoreError
@@ -33,9 +33,9 @@ class Beats:
         self._behind: set[str] = set()
         self._some = asyncio.Event()
 
-    def beat(self, node_id: str, **liveness: Any) -> None:
+    def beat(self, node_id: str, liveness: Mapping[str, Any]) -> None:
         """See ``Store.beat``."""
-        if not liveness.keys() <= _LIVENESS:
+        if not _LIVENESS.issuperset(liveness):
             raise ValueError(f"not a liveness field: {', '.join(sorted(liveness.keys() - _LIVENESS))}")
         node = self._index.get(Node, node_id)
         if node is None:
@@ -49,7 +49,7 @@ class Beats:
         for node in self._index.all(Node):
             heard_at = possible_heartbeat(node.last_heartbeat_at, now)
             if heard_at != node.last_heartbeat_at:
-                self.beat(node.id, last_heartbeat_at=heard_at)
+                self.beat(node.id, {"last_heartbeat_at": heard_at})
 
     async def flush(self) -> None:
         """Write what is behind, in batches between which others may write. What fails stays behind for the next."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from operator import attrgetter
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import repeat
+from operator import attrgetter, call
 from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, bindparam, or_, update
@@ -31,6 +33,7 @@ CLOCK_TOLERANCE_S = 60.0
 _FIELDS = tuple(field.name for field in dataclasses.fields(Node))
 _values = attrgetter(*_FIELDS)
 _SETTERS = tuple(getattr(Node, name).__set__ for name in _FIELDS)
+_call: Callable[..., object] = call
 _SETTER_OF = {name: getattr(Node, name).__set__ for name in LIVENESS_FIELDS}
 
 _HEARD_AT: BindParameter[float] = bindparam("new_last_heartbeat_at")
@@ -55,8 +58,7 @@ def with_liveness(node: Node, changes: Mapping[str, Any]) -> Node:
     Raises KeyError for a field that is not one of LIVENESS_FIELDS.
     """
     made = Node.__new__(Node)
-    for set_value, value in zip(_SETTERS, _values(node), strict=True):
-        set_value(made, value)
+    deque(map(_call, _SETTERS, repeat(made), _values(node)), maxlen=0)  # a loop takes half as long again
     for name, value in changes.items():
         _SETTER_OF[name](made, value)
     return made

@@ -233,7 +233,7 @@ class Store:
         The index shows it at once; it is on disk at most a second later, and a crash loses no more than that. It is no
         change of the feed. A node that is gone is left alone; another field raises ValueError.
         """
-        self._beats.beat(node_id, **liveness)
+        self._beats.beat(node_id, liveness)
 
     async def flush_beats(self) -> None:
         """Write the heartbeats that are in memory now. Raises StoreUnavailableError; they are kept then."""

@@ -170,7 +170,7 @@ def kept_by_gateway(provider: str, instance_id: str) -> PreconditionError:
 
 def parse_state(text: str) -> NodeState:
     """The state an agent reports by name, in any case. Raises `InvalidArgumentError` naming those there are."""
-    state = _BY_NAME.get(text.strip().upper())
+    state = _BY_NAME.get(text) or _BY_NAME.get(text.strip().upper())
     if state is not None:
         return state
     known = ", ".join(AGENT_STATES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from orchestration.gateway import Call, UpstreamError
 from orchestration.service.errors import OrchestrationError, PermissionDeniedError, UnauthenticatedError
-from orchestration.service.keys import Caller, Keys, may
+from orchestration.service.keys import Caller, Keys, Role, may
 from orchestration.service.rpc.access import NEEDED, OPEN
 from orchestration.service.rpc.errors import DETAILS_KEY, failure_of
 from orchestration.service.rpc.interceptors.base import RpcCall, Stage
@@ -22,9 +22,9 @@ class AuthenticationStage(Stage):
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def concerns(self, method: str, *, streaming: bool) -> bool:
-        """All but what anybody may call; none without keys."""
-        return bool(self._keys) and not method.startswith(OPEN)
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """Itself for all but what anybody may call; nothing without keys."""
+        return self if self._keys and not method.startswith(OPEN) else None
 
     def begin(self, call: RpcCall) -> None:
         """Note the caller. Raises `UnauthenticatedError` for a call without a key that is let in."""
@@ -38,10 +38,20 @@ class AuthenticationStage(Stage):
 class AuthorisationStage(Stage):
     """Refuses what the caller's role may not do."""
 
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """What refuses those whose role may not call this method."""
+        needed = NEEDED.get(method)
+        return _RoleStage({role for role in Role if needed is not None and may(role, needed)})
+
+
+class _RoleStage(Stage):
+    def __init__(self, roles: Set[Role]) -> None:
+        self._roles = frozenset(roles)
+
     def begin(self, call: RpcCall) -> None:
         """Raise `PermissionDeniedError` when the method asks for another role."""
-        if call.caller is not None:
-            _check_role(call.caller, call.method)
+        if call.caller is not None and call.caller.role not in self._roles:
+            raise _refusal(call.caller, call.method)
 
 
 def admission(keys: Keys) -> Callable[[str, Call], Caller] | None:
@@ -74,9 +84,14 @@ def _caller(keys: Keys, metadata: Iterable[tuple[str, Any]]) -> Caller:
 def _check_role(caller: Caller, method: str) -> None:
     needed = NEEDED.get(method)
     if needed is None or not may(caller.role, needed):
-        text = f"{caller.name} has role {caller.role}, and {method} asks for {needed or 'a role that nobody has'}"
-        metadata = {"caller": caller.name, "role": caller.role, "needed": needed or "", "method": method}
-        raise PermissionDeniedError("ROLE_TOO_LOW", text, metadata)
+        raise _refusal(caller, method)
+
+
+def _refusal(caller: Caller, method: str) -> PermissionDeniedError:
+    needed = NEEDED.get(method)
+    text = f"{caller.name} has role {caller.role}, and {method} asks for {needed or 'a role that nobody has'}"
+    metadata = {"caller": caller.name, "role": caller.role, "needed": needed or "", "method": method}
+    return PermissionDeniedError("ROLE_TOO_LOW", text, metadata)
 
 
 def _shown(metadata: Iterable[tuple[str, Any]]) -> str:

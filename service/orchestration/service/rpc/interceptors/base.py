@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -39,7 +40,7 @@ class Deadline:
 class RpcCall:
     """One call on its way through the stages."""
 
-    __slots__ = ("caller", "context", "deadline", "method", "request", "scope", "started", "streaming")
+    __slots__ = ("caller", "context", "deadline", "method", "request", "scope", "started", "streaming", "waits")
 
     def __init__(self, method: str, request: Any, context: Context, *, streaming: bool) -> None:
         self.method = method
@@ -52,8 +53,10 @@ class RpcCall:
         self.started = 0.0
         self.caller: Caller | None = None
         """Whose key it came with; None where nobody is asked for one."""
+        self.waits: Callable[[], Deadline] | None = None
+        """Called when a unary handler has to wait for something, which most never do; a stage may set it."""
         self.deadline: Deadline | None = None
-        """Of the handler; a stage may set it."""
+        """Of the handler, since it waits."""
         self.scope: AbstractAsyncContextManager[Any] | None = None
         """What the handler runs within; a stage may set it."""
 
@@ -61,14 +64,14 @@ class RpcCall:
 class Stage:
     """Something done before the handler of each call, or after it. Nothing here may wait."""
 
-    def concerns(self, method: str, *, streaming: bool) -> bool:
-        """Whether it has anything to do with calls of this method; asked once for each method.
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """What it is for calls of this method, None for nothing; asked once for each method.
 
         Args:
             method: ``/package.Service/Method``.
             streaming: Whether the server streams.
         """
-        return True
+        return self
 
     def begin(self, call: RpcCall) -> None:
         """Before the handler. Raise to refuse the call: then no later stage begins, and those that began end."""

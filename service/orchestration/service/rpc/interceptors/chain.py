@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import aclosing
+from types import coroutine
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -90,11 +91,19 @@ class CallInterceptor(AsyncServerInterceptor):
                 for begin in plan.begins:
                     begin(call)
                     begun += 1
-                if call.scope is None:
-                    answer = await method(request_or_iterator, context)
-                else:
+                if call.scope is not None:
                     async with call.scope:
                         answer = await method(request_or_iterator, context)
+                else:
+                    handling: Coroutine[Any, Any, Any] = method(request_or_iterator, context)
+                    try:
+                        awaited = handling.send(None)
+                    except StopIteration as done:
+                        answer = done.value
+                    else:
+                        if call.waits is not None:
+                            call.deadline = call.waits()
+                        answer = await _rest(handling, awaited)
             except BaseException as error:
                 failure = _settled(call, error) or error
                 _end(plan, call, begun, failure)
@@ -131,7 +140,8 @@ class CallInterceptor(AsyncServerInterceptor):
         _end(plan, call, begun, None)
 
     def _plan(self, method: str, *, streaming: bool) -> _Plan:
-        concerned = [stage for stage in self.stages if stage.concerns(method, streaming=streaming)]
+        asked = (stage.of(method, streaming=streaming) for stage in self.stages)
+        concerned = [stage for stage in asked if stage is not None]
         ends = [(number, stage.end) for number, stage in enumerate(concerned) if type(stage).end is not Stage.end]
         return _Plan(tuple(stage.begin for stage in concerned), tuple(reversed(ends)))
 
@@ -143,6 +153,21 @@ def _end(plan: _Plan, call: RpcCall, begun: int, failure: BaseException | None) 
                 end(call, failure)
             except Exception as error:  # the others end all the same, and the caller is not told of it
                 log.error("a stage of a call could not end", method=call.method, exc_info=error)
+
+
+@coroutine
+def _rest(handling: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """What a coroutine gives in the end that waits for something already."""
+    while True:
+        try:
+            given = yield awaited
+            resume: Callable[[Any], Any] = handling.send
+        except BaseException as error:  # a cancellation, mostly: it is the coroutine's
+            given, resume = error, handling.throw
+        try:
+            awaited = resume(given)
+        except StopIteration as done:
+            return done.value
 
 
 def _settled(call: RpcCall, error: BaseException | None) -> BaseException | None:

@@ -21,28 +21,26 @@ class ConcurrencyStage(Stage):
         self._streams = _Slots("streams", max_streams)
         self._open = _Slots("calls of health and reflection", MAX_OPEN)
 
-    def _slots(self, call: RpcCall) -> _Slots:
-        if call.method.startswith(OPEN):
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """The places that calls of this method take."""
+        if method.startswith(OPEN):
             return self._open
-        return self._streams if call.streaming else self._unary
-
-    def begin(self, call: RpcCall) -> None:
-        """Take a place. Raises `ExhaustedError` when there is none."""
-        self._slots(call).take()
-
-    def end(self, call: RpcCall, error: BaseException | None) -> None:
-        """Give the place back."""
-        self._slots(call).used -= 1
+        return self._streams if streaming else self._unary
 
 
-class _Slots:
+class _Slots(Stage):
     def __init__(self, what: str, maximum: int) -> None:
         self._what = what
         self._maximum = maximum
-        self.used = 0
+        self._used = 0
 
-    def take(self) -> None:
-        if self.used >= self._maximum:
+    def begin(self, call: RpcCall) -> None:
+        """Take a place. Raises `ExhaustedError` when there is none."""
+        if self._used >= self._maximum:
             message = f"this gateway serves {self._maximum} {self._what} at once and all are taken; try again later"
             raise ExhaustedError("TOO_MANY_CALLS", message, {"limit": str(self._maximum)})
-        self.used += 1
+        self._used += 1
+
+    def end(self, call: RpcCall, error: BaseException | None) -> None:
+        """Give the place back."""
+        self._used -= 1

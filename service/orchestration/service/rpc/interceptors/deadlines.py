@@ -18,16 +18,16 @@ class DeadlineStage(Stage):
         self._maximum_s = maximum_s
         self._defaults = EqualDeadlines(default_s)
 
-    def concerns(self, method: str, *, streaming: bool) -> bool:
-        """Unary calls only."""
-        return not streaming
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """Itself for unary calls."""
+        return None if streaming else self
 
     def begin(self, call: RpcCall) -> None:
-        """Bound the handler's time."""
+        """Bound the time that the handler waits."""
         context: Any = call.context  # its stubs leave out that there may be none
         remaining: float | None = context.time_remaining()
         if remaining is None:
-            call.deadline = self._defaults.start()
+            call.waits = self._defaults.start
         elif remaining > self._maximum_s:
             call.scope = asyncio.timeout(self._maximum_s)
 

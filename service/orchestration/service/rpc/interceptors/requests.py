@@ -22,14 +22,14 @@ class IdempotencyKeyStage(Stage):
     On requests without the field the key changes nothing: reads are idempotent as they are.
     """
 
-    def concerns(self, method: str, *, streaming: bool) -> bool:
-        """Methods whose requests have the field."""
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """Itself for methods whose requests have the field."""
         service, _, name = method[1:].partition("/")
         try:
             found: MethodDescriptor = Default().FindMethodByName(f"{service}.{name}")
         except KeyError:
-            return False
-        return "request_id" in found.input_type.fields_by_name
+            return None
+        return self if "request_id" in found.input_type.fields_by_name else None
 
     def begin(self, call: RpcCall) -> None:
         """Fill the field in. Raises `InvalidArgumentError` when the request holds another one already."""

@@ -18,9 +18,9 @@ class ShutdownStage(Stage):
         self._closing = False
         self._ended = asyncio.Event()
 
-    def concerns(self, method: str, *, streaming: bool) -> bool:
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
         """Unary calls end by themselves."""
-        return streaming
+        return self if streaming else None
 
     def begin(self, call: RpcCall) -> None:
         """Make a stream one that `close` can end."""

@@ -34,27 +34,53 @@ class TelemetryStage(Stage):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._counts = CallCounts()
         registry.register(self._counts)
-        self._in_flight = 0
         # Asked for when somebody looks, instead of two steps under a lock for each call.
         Gauge("orchestration_rpc_in_flight", "Calls being served, streams too.", registry=registry).set_function(
-            lambda: self._in_flight
+            self._counts.in_flight
         )
+
+    def of(self, method: str, *, streaming: bool) -> Stage | None:
+        """What counts the calls of this method."""
+        return _MethodStage(self._counts.of(method))
+
+
+class _MethodStage(Stage):
+    def __init__(self, counts: MethodCounts) -> None:
+        self._counts = counts
 
     def begin(self, call: RpcCall) -> None:
         """Look at the clock."""
         call.started = time.perf_counter()
-        self._in_flight += 1
+        self._counts.in_flight += 1
 
     def end(self, call: RpcCall, error: BaseException | None) -> None:
         """Count the call, and log it."""
-        self._in_flight -= 1
         seconds = time.perf_counter() - call.started
         code = "OK" if error is None else _code(error, call.context)
-        self._counts.add(call.method, code, seconds)
+        self._counts.add(code, seconds)
         if code != "OK":
             log.info("call", method=call.method, code=code, ms=round(seconds * 1000, 2), error=str(error))
         elif _level.isEnabledFor(logging.DEBUG):
             log.debug("call", method=call.method, code=code, ms=round(seconds * 1000, 2))
+
+
+class MethodCounts:
+    """Calls of one method: how many by code, and how long they took."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.handled: dict[str, int] = {}
+        """By code."""
+        self.spread = [0] * (len(_BUCKETS) + 1)
+        """How many took as long as each bucket says; the last takes longer ones."""
+        self.seconds = 0.0
+
+    def add(self, code: str, seconds: float) -> None:
+        """Count a call that is over."""
+        self.in_flight -= 1
+        self.handled[code] = self.handled.get(code, 0) + 1
+        self.spread[bisect_left(_BUCKETS, seconds)] += 1
+        self.seconds += seconds
 
 
 class CallCounts(Collector):
@@ -65,32 +91,29 @@ class CallCounts(Collector):
     """
 
     def __init__(self) -> None:
-        self._handled: dict[tuple[str, str], int] = {}
-        self._spread: dict[str, list[int]] = {}
-        """By method, how many calls took as long as each bucket says; the last takes longer ones."""
-        self._seconds: dict[str, float] = {}
+        self._methods: dict[str, MethodCounts] = {}
 
-    def add(self, method: str, code: str, seconds: float) -> None:
-        """Count a call."""
-        self._handled[method, code] = self._handled.get((method, code), 0) + 1
-        spread = self._spread.get(method)
-        if spread is None:
-            spread = self._spread[method] = [0] * (len(_BUCKETS) + 1)
-            self._seconds[method] = 0.0
-        spread[bisect_left(_BUCKETS, seconds)] += 1
-        self._seconds[method] += seconds
+    def of(self, method: str) -> MethodCounts:
+        """Those of a method."""
+        return self._methods.setdefault(method, MethodCounts())
+
+    def in_flight(self) -> int:
+        """Calls being served, of all methods."""
+        return sum(counts.in_flight for counts in list(self._methods.values()))
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, as the registry asks for them."""
         handled = CounterMetricFamily("orchestration_rpc_handled", "Calls by method and code.", labels=_LABELS)
-        for labels, count in list(self._handled.items()):
-            handled.add_metric(labels, count)
+        called = [(method, counts) for method, counts in list(self._methods.items()) if counts.handled]
+        for method, counts in called:
+            for code, count in list(counts.handled.items()):
+                handled.add_metric((method, code), count)
         yield handled
         took = HistogramMetricFamily("orchestration_rpc_seconds", "Time of a call.", labels=_LABELS[:1])
-        for method, spread in list(self._spread.items()):
-            sums = list(accumulate(spread))
+        for method, counts in called:
+            sums = list(accumulate(counts.spread))
             buckets = list(zip(_BOUNDS, sums, strict=True))
-            took.add_metric((method,), buckets, self._seconds[method])
+            took.add_metric((method,), buckets, counts.seconds)
         yield took
 
 
