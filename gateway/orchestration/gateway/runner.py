@@ -175,7 +175,7 @@ class _Protocol(web.RequestHandler):
     async def start(self) -> None:
         """Serve the connection. When it is closed, what still waits to be sent must go out in time."""
         if sys.version_info < (3, 12):
-            self._loop = cast("asyncio.AbstractEventLoop", InPlace(self._loop))
+            self._loop = cast("asyncio.AbstractEventLoop", InPlace(self._loop, self._messages))
         try:
             await super().start()
         finally:
