@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -24,10 +25,9 @@ SLEW = 0.1
 _REACHED_S = 0.001
 
 
-def _monotonic() -> float:
-    """Seconds since the machine was started, suspended or not, where the system has such a clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+_monotonic: Callable[[], float] = time.monotonic if _BOOT_CLOCK is None else partial(time.clock_gettime, _BOOT_CLOCK)
+"""Seconds since the machine was started, suspended or not, where the system has such a clock."""
 
 
 class SteadyClock:
@@ -53,7 +53,7 @@ class SteadyClock:
             self._read_at = read_at
             self._now += passed
             off = self._wall() - self._now
-            if self._is_off(off):
+            if (self._slewing or not -TOLERANCE_S <= off <= TOLERANCE_S) and self._is_off(off):
                 self._now += max(-SLEW * passed, min(SLEW * passed, off))
             return self._now
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from orchestration.store.bucket import Table
 from orchestration.store.feed import Bell, Feed, Subscription
@@ -42,7 +42,7 @@ class Index:
 
     def table(self, cls: type[R]) -> Table[R]:
         """The records of one class."""
-        return cast("Table[R]", self._tables[cls])
+        return self._tables[cls]
 
     def get(self, cls: type[R], id: str) -> R | None:  # noqa: A002 - the name that records use
         """The record with this id, or None."""
