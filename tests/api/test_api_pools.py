@@ -171,7 +171,7 @@ async def test_a_pool_that_is_switched_off_takes_no_placements(api: Caller) -> N
     async def waits() -> bool:
         return "takes no new replicas" in (await api.status(deployment_id))["error_message"]
 
-    await eventually(waits, within_s=5)
+    await eventually(waits, within_s=30)
     await api.call("UpdatePool", pool_id=pool_id, is_active=True)
     await api.reach(deployment_id, "RUNNING")
 
@@ -206,7 +206,7 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
     async def gone() -> bool:
         return bool((await api.call("ListPools", owner_id="ann"))["total_size"] == 0)
 
-    await eventually(gone, within_s=10)
+    await eventually(gone, within_s=30)
     await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "GetPool", pool_id=pool_id)
     reasons = [item["reason"] for item in await events(api, deployment_id)]
     assert "TERMINATED_WITH_POOL" in reasons
