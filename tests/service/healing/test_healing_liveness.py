@@ -22,7 +22,7 @@ async def replica_of(api: Api, deployment: str) -> dict[str, Any]:
     return dict(replica)
 
 
-async def replica_once(api: Api, deployment: str, within_s: float = 30.0, **wanted: object) -> dict[str, Any]:
+async def replica_once(api: Api, deployment: str, within_s: float = 60.0, **wanted: object) -> dict[str, Any]:
     """The one replica once its fields are those wanted."""
 
     async def look() -> dict[str, Any] | None:
@@ -58,13 +58,14 @@ def fall_ill(pid: int, sick: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"), [(hang, "no answer to GET /health within 0.5 s"), (fall_ill, "GET /health answered 503")]
+    ("spoil", "timeout_s", "said"),
+    [(hang, 0.5, "no answer to GET /health within 0.5 s"), (fall_ill, 30.0, "GET /health answered 503")],
 )
 async def test_an_engine_that_no_longer_serves_is_unhealthy_and_then_replaced(
-    tmp_path: Path, spoil: Callable[[int, Path], None], said: str
+    tmp_path: Path, spoil: Callable[[int, Path], None], timeout_s: float, said: str
 ) -> None:
     sick = tmp_path / "sick"
-    async with running_gateway(tmp_path / "data", **PROBES) as api:
+    async with running_gateway(tmp_path / "data", **{**PROBES, "probe_timeout_s": timeout_s}) as api:
         deployment = await api.deploy(await api.make_pool(), "--sick", str(sick))
         ready = (await api.reach(deployment, "RUNNING"))["replica_statuses"][0]
         pid = await pid_of(api, ready["endpoint"])
