@@ -216,7 +216,7 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
 async def test_a_pool_that_is_being_deleted_takes_nothing_new(api: Caller) -> None:
     pool_id = await api.make_pool()
     # The engine does not end at once, so that the pool is seen while it is being deleted.
-    deployment_id = await api.deploy(pool_id, "--ignore-term", configuration={"stop_grace_seconds": 3})
+    deployment_id = await api.deploy(pool_id, "--ignore-term", configuration={"stop_grace_seconds": 2})
     await api.reach(deployment_id, "RUNNING")
     await api.call("DeletePool", pool_id=pool_id, force=True)
     pool = await api.call("GetPool", pool_id=pool_id)
