@@ -64,7 +64,7 @@ class Pair:
         await eventually(look, why=lambda: f"not shared: {self.owners()}")
 
     async def holder(self, deployment: str) -> int:
-        """The gateway that works on a deployment; a busy one may hold its lease a moment too late."""
+        """The gateway that works on a deployment; the lease of a busy one may lapse for a moment."""
 
         async def look() -> list[int]:
             owners = self.owners()
