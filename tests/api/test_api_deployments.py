@@ -116,7 +116,7 @@ async def test_what_the_engine_is_told(api: Caller) -> None:
         logs = (await api.call("GetDeploymentLogs", deployment_id=deployment_id))["logs"]
         return next((line["message"] for line in logs if line["message"].startswith("told")), "")
 
-    told = await eventually(printed, within_s=10)
+    told = await eventually(printed, within_s=30)
     assert told == f"told {port} {host} org/m {port} {host} org/m yes"
 
 
@@ -131,7 +131,7 @@ async def test_a_deployment_is_ready_when_its_health_path_answers(api: Caller) -
         replicas = (await api.status(deployment_id))["replica_statuses"]
         return bool(replicas) and replicas[0]["state"] == "STARTING"
 
-    await eventually(starting, within_s=10)
+    await eventually(starting, within_s=30)
     found = await api.status(deployment_id)
     assert (found["status"], found["ready_replicas"], found["endpoint"]) == ("DEPLOYING", 0, "")
 
@@ -173,7 +173,7 @@ async def test_a_deployment_on_a_provider_that_is_not_configured_waits_and_says_
         found = await api.status(deployment_id)
         return found if found["error_message"] else None
 
-    found = await eventually(explained, within_s=5)
+    found = await eventually(explained, within_s=30)
     assert found["status"] == "DEPLOYING"
     assert "nosana is not configured" in found["error_message"]
     placed = next(item for item in found["conditions"] if item["type"] == "Placed")
@@ -243,7 +243,7 @@ async def test_scaling_goes_up_and_down(api: Caller) -> None:
     async def none() -> bool:
         return not (await api.status(deployment_id))["replica_statuses"]
 
-    await eventually(none, within_s=10)
+    await eventually(none, within_s=30)
 
 
 async def test_scaling_needs_a_number(api: Caller) -> None:
@@ -373,7 +373,7 @@ async def happened(api: Caller, deployment_id: str, reason: str) -> dict[str, An
         answer = await api.call("ListDeploymentEvents", deployment_id=deployment_id)
         return answer if any(event["reason"] == reason for event in answer["events"]) else None
 
-    return dict(await eventually(look, within_s=10))
+    return dict(await eventually(look, within_s=30))
 
 
 async def test_events_tell_the_story_newest_first(api: Caller) -> None:

@@ -106,7 +106,7 @@ async def placed(api: Caller, deployment_id: str) -> dict[str, Any]:
         states = [item["state"] for item in found["replica_statuses"]]
         return found if states and set(states) <= {"STARTING", "READY"} else None
 
-    return dict(await eventually(look, within_s=15))
+    return dict(await eventually(look, within_s=60))
 
 
 async def test_an_offer_is_explained_taken_and_paid(rented: Caller) -> None:

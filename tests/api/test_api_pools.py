@@ -171,7 +171,7 @@ async def test_a_pool_that_is_switched_off_takes_no_placements(api: Caller) -> N
     async def waits() -> bool:
         return "takes no new replicas" in (await api.status(deployment_id))["error_message"]
 
-    await eventually(waits, within_s=5)
+    await eventually(waits, within_s=30)
     await api.call("UpdatePool", pool_id=pool_id, is_active=True)
     await api.reach(deployment_id, "RUNNING")
 
@@ -206,7 +206,7 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
     async def gone() -> bool:
         return bool((await api.call("ListPools", owner_id="ann"))["total_size"] == 0)
 
-    await eventually(gone, within_s=10)
+    await eventually(gone, within_s=30)
     await api.refused("NOT_FOUND", "POOL_NOT_FOUND", "GetPool", pool_id=pool_id)
     reasons = [item["reason"] for item in await events(api, deployment_id)]
     assert "TERMINATED_WITH_POOL" in reasons
@@ -216,7 +216,7 @@ async def test_force_terminates_the_deployments_first(api: Caller) -> None:
 async def test_a_pool_that_is_being_deleted_takes_nothing_new(api: Caller) -> None:
     pool_id = await api.make_pool()
     # The engine does not end at once, so that the pool is seen while it is being deleted.
-    deployment_id = await api.deploy(pool_id, "--ignore-term", configuration={"stop_grace_seconds": 1})
+    deployment_id = await api.deploy(pool_id, "--ignore-term", configuration={"stop_grace_seconds": 2})
     await api.reach(deployment_id, "RUNNING")
     await api.call("DeletePool", pool_id=pool_id, force=True)
     pool = await api.call("GetPool", pool_id=pool_id)

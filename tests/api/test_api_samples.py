@@ -260,7 +260,7 @@ async def test_a_tail_of_nothing_ends_when_it_is_not_followed(world: World, path
 async def test_heartbeats_over_a_websocket(world: World) -> None:
     async with world.gateway.rest.session.ws_connect(world.gateway.rest.base + "/inventory/heartbeats") as socket:
         await socket.send_json(BEAT)
-        check((await socket.receive_json(timeout=5))["result"], world.fill(ALIVE))
+        check((await socket.receive_json(timeout=30))["result"], world.fill(ALIVE))
 
 
 async def test_the_samples_as_one_session(gateway: Api) -> None:
@@ -276,7 +276,7 @@ async def test_the_samples_as_one_session(gateway: Api) -> None:
         found = await gateway.status(deployment_id)
         return found if found["error_message"] else None
 
-    found = await eventually(explained, within_s=5)
+    found = await eventually(explained, within_s=30)
     assert "provider nosana is not configured on this gateway" in found["error_message"]
     assert "provider nosana is not configured" in " ".join(item["message"] for item in found["conditions"])
     this = {"deployment_id": deployment_id}

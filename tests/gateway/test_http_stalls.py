@@ -136,7 +136,7 @@ async def test_a_stream_that_nobody_reads(transport: Transport, form: str) -> No
 @pytest.mark.parametrize("ended_by", ["Connection: close", "Connection: keep-alive"])
 async def test_the_rest_of_an_answer_that_nobody_reads(ended_by: str) -> None:
     """So little that nobody waits for it to be sent: the handler has ended, and the connection is to be closed."""
-    async with serving(Large(16_384), idle_s=0.5, write_timeout_s=0.3) as service:
+    async with serving(Large(16_384), idle_s=2.0, write_timeout_s=1.0) as service:
         with await deaf(service.base, "GET /v1/things/x HTTP/1.1") as connection:
             loop = asyncio.get_running_loop()
             waiting = 0
@@ -156,15 +156,15 @@ async def test_the_rest_of_an_answer_that_nobody_reads(ended_by: str) -> None:
 
 async def test_a_slow_reader_gets_everything() -> None:
     """It takes many times the limit, and something in every part of it."""
-    async with serving(Large(), write_timeout_s=0.4) as service:
+    async with serving(Large(), write_timeout_s=1.0) as service:
         with await deaf(service.base, "GET /v1/things/x HTTP/1.1", "Connection: close") as connection:
             loop = asyncio.get_running_loop()
             begun, size = loop.time(), 0
             while data := await loop.sock_recv(connection, 200_000):
                 size += len(data)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.012)
             assert size > LARGE
-            assert loop.time() - begun > 0.4
+            assert loop.time() - begun > 1.0
 
 
 async def test_no_limit() -> None:
@@ -180,7 +180,7 @@ async def test_no_limit() -> None:
 @pytest.mark.parametrize("before", [0, 1])
 async def test_a_head_that_comes_byte_by_byte(before: int) -> None:
     """The time is that of the whole head, of the first request and of a later one."""
-    async with serving(Handlers(), idle_s=0.5) as service, connected(service.base) as connection:
+    async with serving(Handlers(), idle_s=1.0) as service, connected(service.base) as connection:
         for _ in range(before):
             await connection.send("GET /v1/things/x HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await connection.answer()).status == 200

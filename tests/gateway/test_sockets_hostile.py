@@ -225,21 +225,21 @@ class TestGoing:
             socket.put(TEXT, b'{"text":"wait"}')
             for _ in range(10):
                 socket.put(TEXT, b'{"text":"x"}')
-            await asyncio.wait_for(served.handlers.started.wait(), 10)
+            await asyncio.wait_for(served.handlers.started.wait(), 30)
             if how == "close":
                 socket.put(CLOSE, struct.pack(">H", 1000))
             elif how == "fin":
                 socket.writer.write_eof()
             else:
                 socket.writer.transport.abort()
-            await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+            await asyncio.wait_for(served.handlers.cancelled.wait(), 30)
 
     async def test_client_that_does_not_answer_pings(self, transport: Transport) -> None:
         config = GatewayConfig(keepalive_s=0.1)
         async with running(transport, config=config) as served, opened(served) as socket:
             socket.put(TEXT, b'{"text":"wait"}')
-            await asyncio.wait_for(served.handlers.started.wait(), 10)
-            await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+            await asyncio.wait_for(served.handlers.started.wait(), 30)
+            await asyncio.wait_for(served.handlers.cancelled.wait(), 30)
             assert (await socket.frame())[0] == PING
 
     async def test_client_that_answers_pings_stays(self, transport: Transport) -> None:
@@ -256,7 +256,7 @@ class TestGoing:
             socket.put(TEXT, b'{"text":"wait"}')
             for _ in range(1000):  # 20 MB: more than all that buffers may hold, those of a channel too
                 socket.put(TEXT, b'{"text":"' + b"x" * 20_000 + b'"}')
-            await asyncio.wait_for(served.handlers.started.wait(), 10)
+            await asyncio.wait_for(served.handlers.started.wait(), 30)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(served.handlers.cancelled.wait(), 1.5)
 
@@ -282,7 +282,7 @@ async def test_token_is_neither_sent_back_nor_logged(
 async def test_half_open_sockets_end_with_the_application(transport: Transport) -> None:
     async with running(transport) as served, opened(served) as socket:
         socket.put(TEXT, b'{"text":"wait"}')
-        await asyncio.wait_for(served.handlers.started.wait(), 10)
+        await asyncio.wait_for(served.handlers.started.wait(), 30)
         ending = asyncio.create_task(served.gateway.end_streams())
         assert (await socket.close_code())[0] == 1001
         await asyncio.wait_for(ending, 10)

@@ -143,10 +143,10 @@ async def test_deadlines_of_the_configuration(transport: Transport) -> None:
 async def test_deadline_passes(transport: Transport) -> None:
     """T181."""
     async with running(transport) as served:
-        answer = await served.get("/v1/hang", X_Request_Timeout="0.1")
+        answer = await served.get("/v1/hang", X_Request_Timeout="0.5")
         assert answer.status == 504
         assert answer.json["error"]["status"] == "DEADLINE_EXCEEDED"
-        await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+        await asyncio.wait_for(served.handlers.cancelled.wait(), 30)
 
 
 @pytest.mark.parametrize("transport", ["in_process", "channel"])
@@ -157,11 +157,11 @@ async def test_caller_that_leaves_cancels_the_call(transport: Transport, target:
         host, port = served.base.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await asyncio.wait_for(served.handlers.started.wait(), 5)
+        await asyncio.wait_for(served.handlers.started.wait(), 30)
         assert not served.handlers.cancelled.is_set()
         writer.close()
         await writer.wait_closed()
-        await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+        await asyncio.wait_for(served.handlers.cancelled.wait(), 30)
         assert reader.at_eof() or await reader.read() is not None
 
 
@@ -220,9 +220,9 @@ async def test_headers_that_are_long_are_not_kept_for_the_next_request(served: R
 
 async def test_calls_run_side_by_side(served: Running) -> None:
     start = time.monotonic()
-    answers = await asyncio.gather(*(served.get("/v1/hang", X_Request_Timeout="0.3") for _ in range(20)))
+    answers = await asyncio.gather(*(served.get("/v1/hang", X_Request_Timeout="0.5") for _ in range(20)))
     assert {answer.status for answer in answers} == {504}
-    assert time.monotonic() - start < 20 * 0.3, "one after the other"
+    assert time.monotonic() - start < 20 * 0.5, "one after the other"
 
 
 @pytest.mark.parametrize("target", ["/v1/things/x", "/v1/ticks"])

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def frames(socket: aiohttp.ClientWebSocketResponse) -> list[Any]:
     """All that the server sends until it closes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [json.loads(frame.data) async for frame in socket]
 
 
@@ -30,7 +30,7 @@ async def test_server_stream(served: Running) -> None:
 
 async def test_frames_are_never_indented(served: Running) -> None:
     async with served.socket("/v1/ticks?count=1&$prettyPrint=true") as socket:
-        assert "\n" not in await socket.receive_str(timeout=5)
+        assert "\n" not in await socket.receive_str(timeout=30)
 
 
 async def test_server_stream_with_a_body(served: Running) -> None:
@@ -57,9 +57,9 @@ async def test_conversation(served: Running) -> None:
     """T211: the path is bound to the first message only."""
     async with served.socket("/v1/rooms/lobby/chat") as socket:
         await socket.send_str('{"text":"one"}')
-        assert await socket.receive_json(timeout=5) == {"result": {"room": "lobby", "text": "ONE"}}
+        assert await socket.receive_json(timeout=30) == {"result": {"room": "lobby", "text": "ONE"}}
         await socket.send_str('{"text":"two"}')
-        assert await socket.receive_json(timeout=5) == {"result": {"room": "", "text": "TWO"}}
+        assert await socket.receive_json(timeout=30) == {"result": {"room": "", "text": "TWO"}}
         await socket.send_str("")
         assert await frames(socket) == []
         assert socket.close_code == 1000
@@ -146,8 +146,8 @@ async def test_client_that_closes_cancels_the_call(transport: Transport) -> None
     async with running(transport) as served:
         async with served.socket("/v1/rooms/a/chat") as socket:
             await socket.send_str('{"text":"wait"}')
-            await asyncio.wait_for(served.handlers.started.wait(), 5)
-        await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+            await asyncio.wait_for(served.handlers.started.wait(), 30)
+        await asyncio.wait_for(served.handlers.cancelled.wait(), 30)
 
 
 class TestOrigin:

@@ -138,7 +138,7 @@ async def test_silence_is_broken(transport: Transport, accept: str, sign: bytes)
         assert response.status == 200
         if accept == EVENTS:
             assert await response.content.readexactly(13) == b"retry: 2000\n\n"
-        assert await asyncio.wait_for(response.content.readexactly(2 * len(sign)), 5) == 2 * sign
+        assert await asyncio.wait_for(response.content.readexactly(2 * len(sign)), 30) == 2 * sign
 
 
 async def test_chunks(served: Running) -> None:
@@ -148,7 +148,7 @@ async def test_chunks(served: Running) -> None:
 
 
 async def test_deadline_of_a_stream(served: Running) -> None:
-    answer = await served.get("/v1/ticks?count=1&linger=true", X_Request_Timeout="0.2")
+    answer = await served.get("/v1/ticks?count=1&linger=true", X_Request_Timeout="1")
     assert answer.lines[0] == {"result": ticks(1)[0]}
     assert answer.lines[1]["error"]["status"] == "DEADLINE_EXCEEDED"
 
@@ -161,7 +161,7 @@ async def test_slow_client_holds_up_the_handler(transport: Transport) -> None:
     ):
         await response.content.readuntil(b"{")
         made = -1
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while made != served.handlers.ticks:
                 made = served.handlers.ticks
                 await asyncio.sleep(0.3)
@@ -176,5 +176,5 @@ async def test_shutdown_ends_streams(transport: Transport) -> None:
             pending = asyncio.create_task(response.content.read())
             await served.gateway.end_streams()
             with pytest.raises(aiohttp.ClientPayloadError):
-                await asyncio.wait_for(pending, 5)
-        await asyncio.wait_for(served.handlers.cancelled.wait(), 5)
+                await asyncio.wait_for(pending, 30)
+        await asyncio.wait_for(served.handlers.cancelled.wait(), 30)

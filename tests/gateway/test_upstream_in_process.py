@@ -155,11 +155,11 @@ async def test_deadline_cancels_the_handler_in_the_callers_task() -> None:
     async def hang(request: Any, context: InProcessContext) -> Any:
         tasks.append(asyncio.current_task())
         context.add_done_callback(over)
-        assert 0 < context.time_remaining() <= 0.05
+        assert 0 < context.time_remaining() <= 1.0
         await asyncio.Event().wait()
 
     with pytest.raises(UpstreamError) as caught:
-        await get(hang, call=Call((), 0.05, "unix:"))
+        await get(hang, call=Call((), 1.0, "unix:"))
     assert caught.value.code == 4
     assert (tasks, seen) == ([asyncio.current_task()], [True])
 

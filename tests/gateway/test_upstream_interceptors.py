@@ -170,10 +170,10 @@ async def timed_outcome(transport: Transport, kind: str, make: Make, timeout: fl
 @pytest.mark.parametrize(
     ("make", "timeout"),
     [
-        (waiting_when_asked, 1.0),
-        (waiting_before_the_handler, 1.0),
-        (waiting_after_the_deadline, 1.0),
-        (aborting_late, 1.0),
+        (waiting_when_asked, 1.5),
+        (waiting_before_the_handler, 1.5),
+        (waiting_after_the_deadline, 1.5),
+        (aborting_late, 1.5),
         (in_less_time, 30.0),
     ],
 )

@@ -204,7 +204,7 @@ async def test_more_than_a_bound_do_not_wait(kept: Store, monkeypatch: pytest.Mo
 async def test_a_renewal_slower_than_its_lease_ends_the_work(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lease runs from before the commit: when that took longer, nobody here holds it to be his."""
     manager = LeaseManager(kept, clock=time.time)
-    (lease,) = await manager.acquire(["work"], "me", 1.0)
+    (lease,) = await manager.acquire(["work"], "me", 60.0)
     with slow_commits(monkeypatch, lambda: asyncio.sleep(1.5)):
         (renewed,) = await manager.renew([lease], 1.0)
     assert renewed.expires_at < time.time()

@@ -67,7 +67,7 @@ class Caller:
             found = await self.status(deployment_id)
             return found if found["status"] in wanted else None
 
-        return dict(await eventually(look, within_s=15, why=lambda: f"{deployment_id} never became {wanted}"))
+        return dict(await eventually(look, within_s=60, why=lambda: f"{deployment_id} never became {wanted}"))
 
     async def running(self, *arguments: str, **fields: Any) -> str:
         """A deployment of the tiny engine that runs, in a pool of its own; its id."""

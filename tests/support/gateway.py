@@ -93,7 +93,7 @@ class Api:
         """The deployment as it is now."""
         return dict(await self.rest.ok("GET", f"/deployment/status/{deployment_id}"))
 
-    async def reach(self, deployment_id: str, *wanted: str, within_s: float = 30.0) -> dict[str, Any]:
+    async def reach(self, deployment_id: str, *wanted: str, within_s: float = 60.0) -> dict[str, Any]:
         """The deployment once its status is one of those wanted."""
 
         async def look() -> dict[str, Any] | None:
@@ -124,7 +124,7 @@ def tiny(pool_id: str, *arguments: str, **fields: Any) -> dict[str, Any]:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[Any]], *, within_s: float = 30.0, why: Callable[[], str] = lambda: "it never came true"
+    look: Callable[[], Awaitable[Any]], *, within_s: float = 60.0, why: Callable[[], str] = lambda: "it never came true"
 ) -> Any:
     """What `look` gives once it gives something true, asked again and again until the deadline."""
     deadline = time.monotonic() + within_s
@@ -253,4 +253,4 @@ class GatewayProcess:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await asyncio.wait_for(self._process.wait(), 60)

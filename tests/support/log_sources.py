@@ -38,14 +38,14 @@ async def collect(lines: AsyncIterator[LogLine], into: list[LogLine]) -> None:
         into.append(line)  # noqa: PERF401 - seen by the test while more come
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
     """Wait until the condition holds; fail when it does not in time."""
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
 
 
-async def copied(store: LogStore, source: str, cursor: str, *, within_s: float = 20.0) -> None:
+async def copied(store: LogStore, source: str, cursor: str, *, within_s: float = 60.0) -> None:
     """Wait until the log ``d`` has all of the source up to the cursor; fail when it has not in time."""
     async with asyncio.timeout(within_s):
         while await store.source_cursor("d", source) != cursor:

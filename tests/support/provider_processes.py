@@ -54,7 +54,7 @@ def python_command(code: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", code)
 
 
-async def until(condition: Callable[[], T], timeout_s: float = 8.0) -> T:
+async def until(condition: Callable[[], T], timeout_s: float = 60.0) -> T:
     """The first true value of the condition, asked again and again; fails when there is none in time."""
 
     async def asked() -> T:
@@ -63,7 +63,7 @@ async def until(condition: Callable[[], T], timeout_s: float = 8.0) -> T:
     return await until_async(asked, timeout_s)
 
 
-async def until_async(condition: Callable[[], Awaitable[T]], timeout_s: float = 8.0) -> T:
+async def until_async(condition: Callable[[], Awaitable[T]], timeout_s: float = 60.0) -> T:
     """The same for a condition that has to be awaited."""
     deadline = time.monotonic() + timeout_s
     while not (value := await condition()):

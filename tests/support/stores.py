@@ -99,7 +99,7 @@ async def add_pool(store: Store, **fields: Any) -> Pool:
         return await tx.insert(pool(**fields))
 
 
-async def eventually(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
     """Wait until a condition holds; fail the test when it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():

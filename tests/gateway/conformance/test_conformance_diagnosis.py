@@ -201,7 +201,7 @@ async def test_depth_ends_in_an_answer(served: Running, kind: str, depth: int) -
     answer = await served.send("POST", "/v1/everything", body=nested(DEEP[kind], depth))
     assert answer.status in (200, 400), answer.body[:500]
     assert answer.status == 400 or depth < 100
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 5.0
 
 
 @pytest.mark.parametrize(("depth", "status"), [(30, 200), (40, 400)])
@@ -235,7 +235,8 @@ async def test_size_ends_in_an_answer(served: Running, kind: str) -> None:
     began = time.process_time()
     answer = await served.send("POST", "/v1/everything", body=LARGE[kind])
     assert answer.status == 400, answer.body[:500]
-    assert time.process_time() - began < 3.0
+    # A conversion of digits at the cost of their square would take five; the others take most of a second as it is.
+    assert time.process_time() - began < (3.0 if kind.startswith("digits") else 10.0)
     assert len(answer.body) < 10_000
 
 

@@ -28,12 +28,16 @@ def _missing() -> str:
     return ""
 
 
-pytestmark = [pytest.mark.engine, pytest.mark.skipif(bool(_missing()), reason=_missing() or "all there")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(_missing()), reason=_missing() or "all there"),
+]
 
 
 @asynccontextmanager
 async def quickstart(*arguments: str) -> AsyncGenerator[Process, None]:
-    command = [sys.executable, "-m", "orchestration.service.cli.main", "quickstart", "--timeout", "60", *arguments]
+    command = [sys.executable, "-m", "orchestration.service.cli.main", "quickstart", "--timeout", "240", *arguments]
     environment = os.environ | {"ORCHESTRATION_DATABASE_URL": "sqlite:////nonexistent/of-another-gateway.db"}
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
     try:
@@ -47,7 +51,7 @@ async def quickstart(*arguments: str) -> AsyncGenerator[Process, None]:
 async def read_until(process: Process, pattern: str) -> str:
     assert process.stdout is not None
     text = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not re.search(pattern, text):
             line = await process.stdout.readline()
             assert line, f"it ended before {pattern!r}:\n{text}"

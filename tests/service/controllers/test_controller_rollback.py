@@ -218,7 +218,9 @@ async def test_an_update_of_a_failed_deployment_starts_anew_even_when_what_is_ru
     gate = tmp_path / "not yet"
     gate.touch()
     async with running_gateway(tmp_path / "data") as api:
-        command = _command("--sick", str(gate), startup_timeout_seconds=1)
+        command = _command()
+        # Ends at once while the gate is there, and is the engine when it is not.
+        command["command"] = ["/bin/sh", "-c", '[ ! -e "$0" ] && exec "$@"', str(gate), *command["command"]]
         pool = await api.make_pool()
         deployment = await api.deploy(pool, configuration=command, restart_policy={"max_attempts": 1})
         await api.reach(deployment, "FAILED")

@@ -37,7 +37,7 @@ async def _clean_up(api: Api, deployment: str) -> None:
 
 
 async def test_replicas_are_probed_as_they_were_started_while_another_health_path_is_rolled_out(tmp_path: Path) -> None:
-    async with running_gateway(tmp_path, probe_interval_s=0.1, probe_failures=1) as api:
+    async with running_gateway(tmp_path, probe_interval_s=0.1, probe_timeout_s=60, probe_failures=1) as api:
         request = tiny(await api.make_pool(), replicas=2, configuration=_configuration("/old", "/old"))
         deployment = str((await api.rest.ok("POST", "/deployment/deploy", request))["deployment_id"])
         await api.reach(deployment, "RUNNING")
@@ -53,7 +53,7 @@ async def test_replicas_are_probed_as_they_were_started_while_another_health_pat
             assert found["ready_replicas"] >= 1, "an update that fails has taken the whole deployment down"
             return bool(found["generation"] == 3)
 
-        await eventually(rolled_back, within_s=20)
+        await eventually(rolled_back, within_s=60)
         found = await api.reach(deployment, "RUNNING")
         assert "generation 2 was rolled back: the engine was not ready within 1 s" in found["error_message"]
         await _clean_up(api, deployment)

@@ -11,7 +11,7 @@ from orchestration.store.errors import LeaseLostError, StaleRecordError
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -105,24 +105,24 @@ def served() -> Iterator[Served]:
         yield server
     finally:
         server.process.kill()
-        server.process.wait(timeout=5)
+        server.process.wait(timeout=60)
 
 
 @pytest.mark.engine
 @needs_wheel
 @needs_model
 async def test_a_real_model_answers_and_ends_on_sigterm(served: Served) -> None:
-    assert served.seen == {503, 200}  # loading, then ready
+    assert served.seen in ({503, 200}, {200})  # loading, unless that was over at the first look, then ready
     assert served.complete("The capital of France is", 4).startswith(" Paris")
     assert json.loads(served.get("/v1/models")[1])["data"][0]["id"] == "demo"
     assert b"llamacpp:" in served.get(LLAMACPP.metrics_path)[1]
     async with aiohttp.ClientSession() as session:
-        assert (await probe(session, served.url, LLAMACPP.health_path, 5)).ready
-        assert (await probe_model(session, served.url, ServedModel("/v1/models", "demo"), 5)).ready
-        gone = await probe_model(session, served.url, ServedModel("/v1/models", "other"), 5)
+        assert (await probe(session, served.url, LLAMACPP.health_path, 30)).ready
+        assert (await probe_model(session, served.url, ServedModel("/v1/models", "demo"), 30)).ready
+        gone = await probe_model(session, served.url, ServedModel("/v1/models", "other"), 30)
         assert gone.message == "model 'other' is not served; it serves 'demo'"
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=5) == 0
+    assert served.process.wait(timeout=60) == 0
 
 
 @pytest.mark.engine
@@ -139,12 +139,12 @@ def test_a_long_request_does_not_hold_up_the_end(served: Served) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while b"llamacpp:requests_processing 1" not in served.get("/metrics")[1]:
         assert time.monotonic() < deadline
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=5) == 0
-    asking.join(timeout=10)
+    assert served.process.wait(timeout=60) == 0
+    asking.join(timeout=60)
     assert cut.is_set()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.service.healing.test_healing_liveness import pid_of, replica_once
 from tests.support.gateway import Api, eventually, running_gateway
 
 SLOWLY: dict[str, Any] = {"backoff_initial_s": 0.2, "backoff_max_s": 0.4}
@@ -117,9 +121,13 @@ async def test_a_batch_counts_what_is_done_and_can_be_run_again(tmp_path: Path) 
         await eventually(cleared, why=lambda: "what has ended holds its place")
         assert await eventually(stops) == 1
         await api.rest.ok("POST", "/deployment/start", {"deployment_id": deployment})
-        await api.reach(deployment, "DEPLOYING", "RUNNING")
-        found = await api.reach(deployment, "STOPPED")
-        assert [replica["attempt"] for replica in found["replica_statuses"]] == [2, 2]
+
+        async def done_again() -> bool:
+            found = await api.status(deployment)
+            attempts = [replica["attempt"] for replica in found["replica_statuses"]]
+            return (found["status"], attempts) == ("STOPPED", [2, 2])
+
+        await eventually(done_again, why=lambda: "the batch was not run once more")
         # A start is no way to be stopped.
         assert await eventually(stops) == 2
         answer = await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})
@@ -150,14 +158,12 @@ async def test_a_batch_that_is_done_keeps_neither_its_pool_nor_its_model(tmp_pat
 async def test_a_replica_that_was_ready_for_the_window_has_its_whole_budget_again(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as api:
         policy = {"max_attempts": 2, "window": "1s"}
-        deployment = await api.deploy(await api.make_pool(), "--live", "1.5", "--exit", "3", restart_policy=policy)
-
-        async def restarted() -> bool:
-            found = await api.status(deployment)
-            assert found["status"] != "FAILED", found["error_message"]
-            return bool(found["replica_statuses"]) and found["replica_statuses"][0]["restarts"] >= 3
-
-        await eventually(restarted, within_s=60)
+        deployment = await api.deploy(await api.make_pool(), restart_policy=policy)
+        for restarts in range(3):
+            ready = await replica_once(api, deployment, state="READY", restarts=restarts)
+            await asyncio.sleep(1.2)  # the window, which began before that
+            os.kill(await pid_of(api, ready["endpoint"]), signal.SIGKILL)
+        await replica_once(api, deployment, state="READY", restarts=3)
         await api.rest.ok("POST", "/deployment/terminate", {"deployment_id": deployment})
         await api.reach(deployment, "STOPPED")
 
@@ -166,7 +172,10 @@ async def test_a_replica_that_was_ready_for_the_window_has_its_whole_budget_agai
 async def test_a_replica_that_was_ready_for_less_has_not(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as api:
         policy = {"max_attempts": 2, "window": "3600s"}
-        deployment = await api.deploy(await api.make_pool(), "--live", "1.5", "--exit", "3", restart_policy=policy)
-        found = await api.reach(deployment, "FAILED", within_s=60)
+        deployment = await api.deploy(await api.make_pool(), restart_policy=policy)
+        for restarts in range(2):
+            ready = await replica_once(api, deployment, state="READY", restarts=restarts)
+            os.kill(await pid_of(api, ready["endpoint"]), signal.SIGKILL)
+        found = await api.reach(deployment, "FAILED")
         assert found["replica_statuses"][0]["attempt"] == 2
         assert len(await told(api, deployment, "REPLICA_READY")) == 2

@@ -72,7 +72,7 @@ async def test_a_provider_that_is_away_ends_nothing_and_the_work_goes_on_soon_af
     tmp_path: Path, trouble: Trouble
 ) -> None:
     # Without full passes: what was begun goes on by itself.
-    async with running_gateway(tmp_path, **PROBES, reconcile_interval_s=600.0) as api:
+    async with running_gateway(tmp_path, **{**PROBES, "probe_timeout_s": 10.0}, reconcile_interval_s=600.0) as api:
         deployment = await api.deploy(await api.make_pool())
         ready = (await api.reach(deployment, "RUNNING"))["replica_statuses"][0]
         pid = await pid_of(api, ready["endpoint"])
@@ -91,7 +91,7 @@ async def test_a_provider_that_is_away_ends_nothing_and_the_work_goes_on_soon_af
         await replica_once(api, deployment, state="UNHEALTHY", attempt=1)
 
         trouble.away = set()
-        again = (await api.reach(deployment, "RUNNING", within_s=10))["replica_statuses"][0]
+        again = (await api.reach(deployment, "RUNNING"))["replica_statuses"][0]
         assert again["attempt"] == 2
         await end(api, deployment)
 

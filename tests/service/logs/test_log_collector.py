@@ -32,7 +32,7 @@ async def collector(store: LogStore, source: PrintingProvider) -> AsyncGenerator
 
 async def _kept(store: LogStore, count: int) -> list[str]:
     """The first lines, once there are so many."""
-    async with aclosing(store.follow("d", after=0, replica_id=None)) as lines, asyncio.timeout(5):
+    async with aclosing(store.follow("d", after=0, replica_id=None)) as lines, asyncio.timeout(30):
         return [(await anext(lines)).message for _ in range(count)]
 
 

@@ -127,7 +127,7 @@ async def test_the_last_lines_are_found_without_being_read(tmp_path: Path, n: in
 async def test_follow_gives_what_is_there_and_is_woken_by_each_append(store: LogStore) -> None:
     await store.append("d", "r", records("one", "two"), "i")
     lines = store.follow("d", after=1, replica_id=None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await anext(lines)).message == "two"
         for number in range(20):
             waiting = asyncio.ensure_future(anext(lines))
@@ -144,7 +144,7 @@ async def test_follow_of_one_replica_passes_over_the_others(store: LogStore) -> 
         await store.append("d", "a", records(f"a{number}"), "ia")
     await until(lambda: len(seen) == 3)
     store.release("d")
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, 30)
     assert messages(seen) == ["a0", "a1", "a2"]
 
 
@@ -154,7 +154,7 @@ async def test_follow_ends_when_the_log_is_released_and_what_was_kept_stays(stor
     following = asyncio.create_task(collect(store.follow("d", after=0, replica_id=None), seen))
     await until(lambda: messages(seen) == ["old"])
     store.release("d")
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, 30)
     assert await store.source_cursor("d", "i") == "1"
     await store.append("d", "r", records("new", first=2), "i", after="1")
     assert [(line.seq, line.message) for line in await all_lines(store, "d")] == [(1, "old"), (2, "new")]
@@ -169,7 +169,7 @@ async def test_follow_ends_when_the_store_is_closed(tmp_path: Path) -> None:
     await until(lambda: len(seen) == 8)
     await store.close()
     await store.close()
-    await asyncio.wait_for(asyncio.gather(*followers), 5)
+    await asyncio.wait_for(asyncio.gather(*followers), 30)
     with pytest.raises(LogStoreError, match="closed"):
         await store.append("d", "r", records("two"), "i")
     with pytest.raises(LogStoreError, match="closed"):

@@ -82,7 +82,7 @@ async def test_a_removed_log_ends_those_that_follow_it_and_begins_anew(tmp_path:
     await _swept(store)
     clock.now += _GRACE_S
     await _swept(store)
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, 30)
     assert await store.source_cursor("d", "i") == ""
     await store.append("d", "r", records("new"), "i", after="")
     assert [(line.seq, line.message) for line in await all_lines(store, "d")] == [(1, "new")]

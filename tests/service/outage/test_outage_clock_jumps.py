@@ -59,14 +59,14 @@ async def node_state(api: Api) -> str:
 async def test_a_clock_that_is_set_under_a_running_gateway(tmp_path: Path, wall: WallClock, jump_s: float) -> None:
     sick = tmp_path / "sick"
     sick.touch()
-    async with running_gateway(tmp_path / "data", heartbeat_interval_s=1.0) as api:
+    async with running_gateway(tmp_path / "data", heartbeat_interval_s=3.0) as api:
         pool = await api.make_pool()
         running = await api.deploy(pool)
         await api.reach(running, "RUNNING")
         starting = await api.deploy(pool, "--sick", str(sick), configuration={"startup_timeout_seconds": 300})
         await register_node(api)
         wall.off_s = jump_s
-        for _ in range(20):  # two lives of a lease, and some of a node
+        for _ in range(20):  # two lives of a lease, and more than a node may be silent for without doubt
             await api.rest.ok("POST", "/inventory/heartbeat", {**NODE, "health_score": 50.0})
             assert await node_state(api) == "READY"
             assert (await api.status(running))["status"] == "RUNNING"

@@ -29,7 +29,7 @@ from tests.support.provider_processes import ask, ended, python_command, until
 async def printed(local: LocalHarness, code: str) -> list[tuple[str, str]]:
     """What is kept of what the code prints."""
     await local.provider.create(local.spec("a", python_command(f"import sys\nout = sys.stdout.buffer\n{code}")))
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         return [(record.stream, record.message) async for record in local.provider.logs("a", follow=True)]
 
 

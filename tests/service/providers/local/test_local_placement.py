@@ -98,7 +98,7 @@ async def test_a_port_of_a_stranger_is_refused_naming_it(local: LocalHarness) ->
 
 
 async def test_a_port_of_another_instance_is_refused_until_that_one_goes(local: LocalHarness) -> None:
-    first = await local.provider.create(local.spec("a", engine_command("--ignore-term"), stop_grace_s=0.5))
+    first = await local.provider.create(local.spec("a", engine_command("--ignore-term"), stop_grace_s=2.0))
     await ask(first)
     port = int(first.endpoint.rpartition(":")[2])
     with pytest.raises(InstanceConflictError, match=f"port {port} is in use by instance a"):

@@ -227,7 +227,7 @@ async def test_states_of_deployments(harness: NosanaHarness, status: str, state:
 
 
 async def test_a_stop_is_waited_for_while_it_starts(harness: NosanaHarness) -> None:
-    harness.change(start_s=0.5)
+    harness.change(start_s=2.0)
     await harness.provider.create(harness.spec("one"))
     await harness.provider.delete("one")
     found = await harness.provider.describe("one")
@@ -247,7 +247,7 @@ async def test_a_deletion_goes_on_after_a_restart_and_through_failures(harness: 
 
 
 async def test_what_is_being_deleted_is_not_made_anew_until_it_is_gone(harness: NosanaHarness) -> None:
-    harness.change(stop_s=0.5)
+    harness.change(stop_s=2.0)
     made = await harness.provider.create(harness.spec("one"))
     await harness.provider.delete("one")
     again = await harness.provider.create(harness.spec("one"))

@@ -47,9 +47,9 @@ async def test_a_submission_that_fails_or_is_not_answered_is_made_once(harness: 
 async def test_a_cluster_that_does_not_answer_is_not_one_without_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    limits = HttpLimits(total_s=1.0, connect_s=1.0, circuit_open_s=0.5)
+    limits = HttpLimits(total_s=2.0, connect_s=2.0, circuit_open_s=0.5)
     monkeypatch.setattr("orchestration.service.providers.ray.api._LIMITS", limits)
-    monkeypatch.setattr("orchestration.service.providers.ray.api._LIST_S", 1.0)
+    monkeypatch.setattr("orchestration.service.providers.ray.api._LIST_S", 2.0)
     async with ray_harness(tmp_path) as harness:
         await harness.provider.create(harness.serving("stays"))
         instance = await running(harness, "stays")
@@ -161,7 +161,7 @@ async def test_what_ray_does_not_start_stays_pending_with_its_words(harness: Ray
 async def test_a_job_that_never_started_is_gone_once_it_was_withdrawn(
     harness: RayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.service.providers.ray.removal._WITHDRAWN_AFTER_S", 0.3)
+    monkeypatch.setattr("orchestration.service.providers.ray.removal._WITHDRAWN_AFTER_S", 1.5)
     for node in harness.cluster.nodes:
         node.foreign = {"CPU": node.cpus}
     await harness.provider.create(harness.serving("never"))
