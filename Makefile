@@ -43,7 +43,7 @@ serve: $(STAMPS)/runtime $(STAMPS)/project ## Run the gateway (gRPC on 50051, HT
 	@exec $(BIN)/orchestration serve $(ARGS)
 
 test: $(STAMPS)/dev $(STAMPS)/project ## Run the tests; ARGS="-k pools" for some of them
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS); status=$$?; echo $$status > $(STAMPS)/test.status; exit $$status
 
 node-packages: ## Install the packages of Node that some tests use when they are there (npm, half a GB, below build/)
 	npm install --silent --prefix build/nosana @nosana/types@2.1.6 @nosana/endpoints@2.1.6

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
+from tests.support.gateway import eventually
 from tests.support.raw_http import connected
 from tests.support.transcoding_client import running
 from tests.support.transcoding_service import Handlers, message
@@ -67,3 +71,62 @@ async def test_many_requests_sent_at_once_let_others_have_their_turn() -> None:
             assert (await many.answer()).status == 200
     assert len(handlers.asked) == count + 1
     assert handlers.asked[-1] == "many"
+
+
+class Waiting(Handlers):
+    """Goes on when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.held: weakref.ref[Any] | None = None
+
+    async def on_get(self, request: Any, context: Any) -> Any:
+        held = Noting()
+        self.held = weakref.ref(held)
+        self.begun.set()
+        await self.go_on.wait()
+        return message("Thing")(name="x")
+
+    async def on_count(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield message("Tick")(number=1)
+        self.begun.set()
+        await self.go_on.wait()
+
+
+async def test_the_end_of_streams_leaves_alone_what_comes_after_them_on_a_connection() -> None:
+    handlers = Waiting()
+    async with running("in_process", handlers=handlers) as served, connected(served.base) as connection:
+        await connection.send("GET /v1/ticks HTTP/1.1\r\nHost: a\r\n\r\n")
+        await handlers.begun.wait()
+        ending = asyncio.create_task(served.gateway.end_streams())
+        await asyncio.sleep(0)  # it has looked at what is open
+        handlers.go_on.set()
+        assert (await connection.answer()).status == 200
+        handlers.go_on.clear()
+        handlers.begun.clear()
+        await connection.send(ASK)
+        await handlers.begun.wait()
+        await ending
+        handlers.go_on.set()
+        assert (await connection.answer()).status == 200
+
+
+async def test_a_request_that_was_cancelled_leaves_nothing_to_collect() -> None:
+    handlers = Waiting()
+    async with running("in_process", handlers=handlers) as served:
+        gc.collect()
+        gc.disable()
+        try:
+            async with connected(served.base) as connection:
+                await connection.send(ASK)
+                await handlers.begun.wait()
+
+            async def gone() -> bool:
+                assert handlers.held is not None
+                return handlers.held() is None
+
+            await eventually(gone)
+        finally:
+            gc.enable()

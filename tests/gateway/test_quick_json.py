@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FieldOptions
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,6 +134,11 @@ def test_a_field_that_is_a_map_is_read_as_one() -> None:
     reader = QuickReader(field.message_type, field)
     assert reader.read(b'{"value":{"n":1},"key":{"n":2}}') == {"value": {"n": 1}, "key": {"n": 2}}
     assert reader.read(b'{"value":{"n":1},"key":{"n":2,"n":3}}') is None
+
+
+def test_extensions_are_left_to_the_other() -> None:
+    assert QuickReader(FieldOptions.DESCRIPTOR).read(b'{"[a.b]":{"x":1}}') is None
+    assert QuickReader(FieldOptions.DESCRIPTOR).read(b'{"lazy":true}') == {"lazy": True}
 
 
 _NAMES = st.sampled_from(

@@ -78,7 +78,8 @@ class Gateway:
         self._cors = Cors(self._config)
         self._table: RouteTable | None = None
         self._server: Server | None = None
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: dict[asyncio.Future[None], asyncio.Task[Any]] = {}
+        """By its end, the task of each stream under way; it may be one that serves others of the connection later."""
         self._everything: _Everything | None = None
         self._targets: dict[tuple[str, str], Target] = {}
         """By method and path as sent, where requests that came lately have led."""
@@ -165,8 +166,8 @@ class Gateway:
         left = set(self._streams)
         if left:
             left = (await asyncio.wait(left, timeout=_STREAM_GRACE_S))[1]
-        for task in left:
-            task.cancel()
+        for ended in left:
+            self._streams[ended].cancel()
         if left:
             await asyncio.wait(left, timeout=_STREAM_GRACE_S)
 
@@ -259,13 +260,15 @@ class Gateway:
     ) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
-        self._streams.add(task)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._streams[ended] = task
         try:
             if upgrade:
                 return await server.streams.socket(request, target, request_id)
             return await server.streams.http(request, target, request_id)
         finally:
-            self._streams.discard(task)
+            del self._streams[ended]
+            ended.set_result(None)
 
     def _plain(self, handler: PlainHandler) -> PlainHandler:
         """What answers at a path that is no RPC: GET and HEAD by the handler, the other methods as everywhere."""

@@ -43,13 +43,16 @@ def _apart(served: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     run = copy_context().run
     resume: Callable[[Any], Any] = served.send
     given: Any = None
-    while True:
-        try:
-            awaited = run(resume, given)
-        except StopIteration as done:
-            return done.value
-        try:
-            given = yield awaited
-            resume = served.send
-        except BaseException as error:  # a cancellation, mostly: it is the coroutine's
-            given, resume = error, served.throw
+    try:
+        while True:
+            try:
+                awaited = run(resume, given)
+            except StopIteration as done:
+                return done.value
+            try:
+                given = yield awaited
+                resume = served.send
+            except BaseException as error:  # a cancellation, mostly: it is the coroutine's
+                given, resume = error, served.throw
+    finally:
+        del given, resume  # an error holds this frame, which must not hold the error

@@ -64,6 +64,7 @@ class _Shape:
     def __init__(self, message: Descriptor, shapes: dict[str, _Shape]) -> None:
         self._message = message
         self._shapes = shapes
+        self._extendable: Final = message.is_extendable
 
     @cached_property
     def _telling(self) -> frozenset[str]:
@@ -84,7 +85,7 @@ class _Shape:
         """A `_Count`. What no such message can be is left to the codec, which refuses it."""
         if value.__class__ is not dict:
             return 0
-        if not self._telling.isdisjoint(value):
+        if not self._telling.isdisjoint(value) or (self._extendable and any(name[:1] == "[" for name in value)):
             return _DOUBTFUL
         count = len(value)
         for name, count_within in self._within:

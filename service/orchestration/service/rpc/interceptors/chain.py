@@ -158,16 +158,21 @@ def _end(plan: _Plan, call: RpcCall, begun: int, failure: BaseException | None) 
 @coroutine
 def _rest(handling: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
     """What a coroutine gives in the end that waits for something already."""
-    while True:
-        try:
-            given = yield awaited
-            resume: Callable[[Any], Any] = handling.send
-        except BaseException as error:  # a cancellation, mostly: it is the coroutine's
-            given, resume = error, handling.throw
-        try:
-            awaited = resume(given)
-        except StopIteration as done:
-            return done.value
+    given: Any = None
+    resume: Callable[[Any], Any] = handling.send
+    try:
+        while True:
+            try:
+                given = yield awaited
+                resume = handling.send
+            except BaseException as error:  # a cancellation, mostly: it is the coroutine's
+                given, resume = error, handling.throw
+            try:
+                awaited = resume(given)
+            except StopIteration as done:
+                return done.value
+    finally:
+        del given, resume  # an error holds this frame, which must not hold the error
 
 
 def _settled(call: RpcCall, error: BaseException | None) -> BaseException | None:
