@@ -27,6 +27,7 @@ from tests.support.gateway import eventually
 _FILTER = "type.googleapis.com/envoy.extensions.filters"
 _CALLERS = 8
 _EACH = 60
+_ROUNDS = 15
 
 
 async def rows(servers: Servers) -> list[Row]:
@@ -65,7 +66,7 @@ async def _compare(
 
     if json.loads(await ask(through)).keys() != json.loads(await ask(server)).keys():
         raise RuntimeError(f"{name}: Envoy's answer is another")
-    rounds = await in_turns(5, {"envoy": proxied, "ours": own})
+    rounds = await in_turns(_ROUNDS, {"envoy": proxied, "ours": own})
     return Row(
         figure=f"{name} through Envoy and gRPC, CPU of both",
         value=rounds.median("envoy"),

@@ -11,7 +11,7 @@ from tests.bench.results import Row, Target
 from tests.bench.seed import PROVIDER
 from tests.bench.servers import SMALL, Server, Servers
 
-_ROUNDS = 5
+_ROUNDS = 15
 _CALLERS = 8
 _EACH = 60
 HEARTBEAT = "/inventory/heartbeat"
