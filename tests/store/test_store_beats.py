@@ -275,3 +275,10 @@ async def test_a_row_that_is_older_than_what_is_shown_is_no_heartbeat_at_the_fir
     store.beat(one.id, last_heartbeat_at=clock.now - 20)
     await store.follower.read_liveness()
     assert known(store, one.id).last_heartbeat_at == clock.now - 20
+
+
+async def test_a_heartbeat_of_a_clock_ahead_is_of_now_at_the_first_look(store: Store, clock: FakeClock) -> None:
+    one = await add_node(store, last_heartbeat_at=clock.now - 50)
+    store.beat(one.id, last_heartbeat_at=clock.now + 3600)
+    await store.follower.read_liveness()
+    assert known(store, one.id).last_heartbeat_at == clock.now

@@ -193,8 +193,9 @@ class Follower:
         else:
             heard = sight.is_heartbeat_after(before) and sight.sequence >= known.sequence
         heard_at = now if heard else possible_heartbeat(sight.heard_at, now)
-        if possible_heartbeat(known.last_heartbeat_at, now) == known.last_heartbeat_at >= heard_at:
+        shown_at = possible_heartbeat(known.last_heartbeat_at, now)
+        if shown_at == known.last_heartbeat_at >= heard_at:
             return
         is_newer = (sight.sequence, sight.heard_at) >= (known.sequence, known.last_heartbeat_at)
         told = {name: values[name] for name in LIVENESS_FIELDS} if is_newer else {}
-        self._index.replace_liveness(with_liveness(known, told | {"last_heartbeat_at": heard_at}))
+        self._index.replace_liveness(with_liveness(known, told | {"last_heartbeat_at": max(shown_at, heard_at)}))

@@ -258,6 +258,22 @@ async def test_what_is_being_deleted_is_not_made_anew_until_it_is_gone(harness: 
     await reach(harness, "one", InstanceState.RUNNING)
 
 
+async def test_what_is_asked_for_as_a_deletion_goes_on_after_a_restart_is_made_after_it(harness: NosanaHarness) -> None:
+    made = await harness.provider.create(harness.spec("one"))
+    await harness.provider.delete("one")
+    record = harness.data_dir / "instances" / "one.json"
+    noted = record.read_text()
+    assert json.loads(noted)["deleting"]
+    await until(lambda: not record.exists(), 30)
+    await harness.provider.close()
+    record.write_text(noted)  # as if it had ended before it could forget what is gone
+    await harness.restart()
+    async with asyncio.timeout(60):
+        anew = await harness.provider.create(harness.spec("one"))  # before the deletion has taken its first step
+    assert anew.provider_instance_id != made.provider_instance_id
+    await reach(harness, "one", InstanceState.RUNNING)
+
+
 async def test_a_creation_under_way_is_waited_for_before_it_is_ended(harness: NosanaHarness) -> None:
     creation = asyncio.create_task(harness.provider.create(harness.spec("one")))
     await until(lambda: bool(harness.look()["bodies"]), 30)

@@ -154,13 +154,14 @@ class NosanaProvider:
         self._open()
         task = self._creations.get(spec.name)
         if task is None:
-            task = self._creations[spec.name] = asyncio.create_task(self._create(spec))
+            before = self._removals.get(spec.name)
+            task = self._creations[spec.name] = asyncio.create_task(self._create(spec, before))
             task.add_done_callback(lambda done: self._created(spec.name, done))
         return await asyncio.shield(task)
 
-    async def _create(self, spec: InstanceSpec) -> Instance:
-        removal = self._removals.get(spec.name)
-        if removal is not None:
+    async def _create(self, spec: InstanceSpec, removal: asyncio.Task[None] | None) -> Instance:
+        """Create it, after the removal that was under way when this was asked for; a later one waits for this."""
+        if removal is not None and not removal.done():
             found = await self._sight.find(spec.name)
             if found is not None:
                 return await self._sight.instance(spec.name, *found)
@@ -283,12 +284,13 @@ class NosanaProvider:
             return
         if record is not None:
             self._streams.end(record.nosana_id)
-        task = self._removals[name] = asyncio.create_task(self._finish(name), name=f"nosana-remove-{name}")
+        task = self._removals[name] = asyncio.create_task(
+            self._finish(name, self._creations.get(name)), name=f"nosana-remove-{name}"
+        )
         task.add_done_callback(lambda done: self._removed(name, done))
 
-    async def _finish(self, name: str) -> None:
-        """Remove it, after a creation that is under way: what that starts must not be taken for a draft."""
-        creation = self._creations.get(name)
+    async def _finish(self, name: str, creation: asyncio.Task[Instance] | None) -> None:
+        """Remove it, after a creation that was under way: what that starts must not be taken for a draft."""
         if creation is not None:
             await asyncio.wait({creation})
         await self._remover.remove(name)
