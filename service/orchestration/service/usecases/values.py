@@ -17,6 +17,8 @@ def timestamp(seconds: float) -> Timestamp | None:
     if not seconds:
         return None
     micros = int(seconds * 1_000_000)
+    if micros // 1_000_000 + micros % 1_000_000 * 1000 / 1e9 > seconds:  # the product was rounded up
+        micros -= 1
     return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
