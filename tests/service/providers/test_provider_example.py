@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import entry_points
@@ -47,6 +48,16 @@ def importable(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     sys.modules.pop("orchestration_provider_example", None)
 
 
+def _environ(process: psutil.Process) -> dict[str, str]:
+    """What a process was started with, which cannot be read in the moment in which it becomes another program."""
+    for _ in range(100):
+        found = process.environ()
+        if found or process.status() == psutil.STATUS_ZOMBIE:
+            return found
+        time.sleep(0.01)
+    return {}
+
+
 def _processes(name: str, folder: Path) -> list[psutil.Process]:
     """Those of the instances in a folder."""
     found: list[psutil.Process] = []
@@ -54,7 +65,7 @@ def _processes(name: str, folder: Path) -> list[psutil.Process]:
         try:
             alive = process.status() != psutil.STATUS_ZOMBIE
             is_ours = Path(process.cwd()).is_relative_to(folder)
-            if alive and is_ours and process.environ().get("EXAMPLE_INSTANCE", "").startswith(name):
+            if alive and is_ours and _environ(process).get("EXAMPLE_INSTANCE", "").startswith(name):
                 found.append(process)
         except psutil.Error:
             continue
@@ -84,7 +95,7 @@ class ExampleHarness:
         sessions: set[int] = set()
         for item in _processes(name, self._folder):
             with contextlib.suppress(psutil.Error, ProcessLookupError):  # the shell's helpers come and go
-                if item.environ().get("TEST") == self.owner:
+                if _environ(item).get("TEST") == self.owner:
                     sessions.add(os.getsid(item.pid))
         return len(sessions)
 
