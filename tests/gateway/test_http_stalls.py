@@ -61,6 +61,15 @@ class Listening:
         assert self.runner.server is not None
         return list(self.runner.server.connections)
 
+    async def asked(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        server = self.runner.server
+        assert server is not None
+        deadline = asyncio.get_running_loop().time() + 60
+        while server.requests_count < count:
+            assert asyncio.get_running_loop().time() < deadline, f"{server.requests_count} requests came"
+            await asyncio.sleep(0)
+
     async def empty(self) -> None:
         """Wait until no connection is left."""
 
@@ -140,10 +149,10 @@ async def test_the_rest_of_an_answer_that_nobody_reads(ended_by: str) -> None:
         with await deaf(service.base, "GET /v1/things/x HTTP/1.1") as connection:
             loop = asyncio.get_running_loop()
             waiting = 0
-            for _ in range(5000):
+            for number in range(2, 5000):
                 request = "GET /v1/things/x HTTP/1.1\r\nHost: a\r\n\r\n"
                 await loop.sock_sendall(connection, request.encode())
-                await asyncio.sleep(0)
+                await service.asked(number)
                 (protocol,) = service.connections
                 assert protocol.transport is not None
                 waiting = protocol.transport.get_write_buffer_size()
