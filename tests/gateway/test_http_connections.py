@@ -200,3 +200,35 @@ async def test_an_upgrade_is_a_wish(header: str) -> None:
         assert (answer.status, answer.json["name"]) == (200, "x")
         await connection.send(get("y"))
         assert (await connection.answer()).json["name"] == "y"
+
+
+@pytest.mark.parametrize("before", ["", get("a")])
+async def test_what_comes_along_with_a_wish_for_another_protocol(before: str) -> None:
+    """It is lost, or cut off: no answer follows, so that the client can send it again on another connection."""
+    asked = get("x", "Upgrade: h2c", "Connection: Upgrade")
+    async with running("in_process") as served, connected(served.base) as connection:
+        await connection.send(before + asked + get("y"))
+        if before:
+            assert (await connection.answer()).json["name"] == "a"
+        answer = await connection.answer()
+        assert (answer.json["name"], answer.all("Connection")) == ("x", ["close"])
+        assert await connection.closed()
+
+
+async def test_a_body_of_one_that_wishes_for_another_protocol() -> None:
+    head = f"POST /v1/things HTTP/1.1\r\n{HOST}Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 12\r\n\r\n"
+    async with running("in_process") as served, connected(served.base) as connection:
+        for pieces in ([head + '{"name":"z"}'], [head, '{"name":"z"}']):
+            for piece in pieces:
+                await connection.send(piece)
+                await asyncio.sleep(0.01)
+            answer = await connection.answer()
+            assert (answer.json["name"], answer.all("Connection")) == ("z", [])
+        await connection.send(get("y"))
+        assert (await connection.answer()).json["name"] == "y"
+
+
+async def test_what_comes_along_with_a_wish_for_a_websocket_that_is_not_granted() -> None:
+    async with running("in_process") as served, connected(served.base) as connection:
+        await connection.send(get("x", "Upgrade: websocket", "Connection: Upgrade") + get("y") + get("z"))
+        assert [(await connection.answer()).json["name"] for _ in range(3)] == ["x", "y", "z"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any, Final
 
 from aiohttp import ClientConnectionResetError, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
+
+from orchestration.gateway.replies import NO_BODY
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class WholeAnswer(web.StreamResponse):
@@ -24,7 +30,8 @@ class WholeAnswer(web.StreamResponse):
 
     def __init__(self, body: bytes, headers: dict[str, str]) -> None:
         super().__init__()
-        self._whole: Final = body
+        self.whole: Final = body
+        """The body."""
         self._named: Final = headers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -36,7 +43,7 @@ class WholeAnswer(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the client has gone")
-        sent = self._head() + self._whole
+        sent = self.head(closes=not self._keep_alive) + self.whole
         transport.write(sent)
         writer: Any = request.writer
         writer.output_size += len(sent)
@@ -44,20 +51,42 @@ class WholeAnswer(web.StreamResponse):
         await writer.drain()
         return self._payload_writer
 
+    def head(self, *, closes: bool) -> bytes:
+        """Status line and headers. Raises ValueError for a header that is none."""
+        return _head("200 OK", self._named.items(), len(self.whole), closes=closes)
+
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send. Called by aiohttp."""
         assert not data
 
-    def _head(self) -> bytes:
-        lines = ""
-        for name, value in self._named.items():
-            if not value.isprintable():
-                raise ValueError(f"header {name} holds a line break or the like")
-            lines += f"{name}: {value}\r\n"
-        if not self._keep_alive:
-            lines += "Connection: close\r\n"
-        about = f"Content-Length: {len(self._whole)}\r\nDate: {_date()}\r\nServer: {SERVER_SOFTWARE}\r\n"
-        return f"HTTP/1.1 200 OK\r\n{lines}{about}\r\n".encode()
+
+def as_sent(answer: web.StreamResponse) -> bytes:
+    """The bytes of an answer that is whole and not begun, for a request of HTTP/1.1 that is no HEAD."""
+    closes = answer.keep_alive is False
+    if isinstance(answer, WholeAnswer):
+        return answer.head(closes=closes) + answer.whole
+    assert isinstance(answer, web.Response)
+    headers = answer.headers
+    closes = closes and "Connection" not in headers
+    status = f"{answer.status} {answer.reason}"
+    if answer.status in NO_BODY:
+        return _head(status, headers.items(), None, closes=closes)
+    body = answer.body or b""
+    assert isinstance(body, bytes)
+    return _head(status, headers.items(), len(body), closes=closes) + body
+
+
+def _head(status: str, headers: Iterable[tuple[str, str]], length: int | None, *, closes: bool) -> bytes:
+    lines = ""
+    for name, value in headers:
+        if not value.isprintable() and _CONTROL.search(value):
+            raise ValueError(f"header {name} holds a line break or the like")
+        lines += f"{name}: {value}\r\n"
+    if closes:
+        lines += "Connection: close\r\n"
+    if length is not None:
+        lines += f"Content-Length: {length}\r\n"
+    return f"HTTP/1.1 {status}\r\n{lines}Date: {_date()}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode()
 
 
 class _Date:

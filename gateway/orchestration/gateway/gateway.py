@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
+from orchestration.gateway.answers import WholeAnswer, as_sent
 from orchestration.gateway.body import too_large
 from orchestration.gateway.codec import Codec
 from orchestration.gateway.config import GatewayConfig
@@ -24,6 +25,8 @@ from orchestration.gateway.openapi.document import build_document
 from orchestration.gateway.openapi.serving import DocumentServer
 from orchestration.gateway.openapi.serving import Handler as PlainHandler
 from orchestration.gateway.pathvars import split_path
+from orchestration.gateway.refusals import no_route, no_tunnel, wrong_method
+from orchestration.gateway.repeats import Repeated, Repeats
 from orchestration.gateway.routes import Route, RouteTable, compile_routes
 from orchestration.gateway.routing import ANY_METHOD, RouteTree
 from orchestration.gateway.serving import Admit, Server, Target
@@ -174,8 +177,13 @@ class Gateway:
     async def _clean_up(self, _: web.Application) -> None:
         await self.close()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request, whatever its path; it need not have been routed by aiohttp."""
+    async def handle(self, request: web.Request, repeats: Repeats | None = None) -> web.StreamResponse:
+        """Answer a request, whatever its path; it need not have been routed by aiohttp.
+
+        Args:
+            request: The request.
+            repeats: Told how requests with the same head can be answered; by whoever does nothing else with requests.
+        """
         server, table = self._server, self._table
         assert server is not None
         assert table is not None
@@ -190,14 +198,44 @@ class Gateway:
             if target is None or (self._cors.enabled and self._cors.is_preflight(request)):
                 return self._unmatched(table, request, request_id)
             if not target.route.streaming:
-                return await server.unary(request, target, request_id, head)
+                answer = await server.unary(request, target, request_id, head)
+                if repeats is not None and repeats.learns and isinstance(answer, WholeAnswer):
+                    self._offer(repeats, request, target)
+                return answer
             return await self._stream(server, request, target, request_id, upgrade=upgrade)
         except (RequestError, UpstreamError) as error:
             return server.failure(request, error, request_id or new_request_id())
-        except (web.HTTPException, ConnectionError):
+        except web.HTTPException:
             raise
         except Exception as error:
+            if isinstance(error, ConnectionError) and _has_gone(request):
+                raise
             return self._unexpected(request, error, request_id)
+
+    def _offer(self, repeats: Repeats, request: web.Request, target: Target) -> None:
+        """Offer a request that had an answer of the usual kind."""
+        assert self._server is not None
+        head = self._server.headers.recall(request)
+        if head is not None and head.has_json and request.keep_alive:
+            repeats.offer(Repeated(request, target, head))
+
+    async def repeat(self, repeated: Repeated, body: bytes) -> tuple[bytes, bool]:
+        """The answer, as it is sent, to one that came with the head of a request that was answered before.
+
+        And whether the connection ends with it. Raises ValueError for an answer that cannot be sent.
+        """
+        request, target, head = repeated
+        server = self._server
+        assert server is not None
+        request_id = head.request_id or new_request_id()
+        answer: web.StreamResponse
+        try:
+            answer = await server.unary(request, target, request_id, head, body)
+        except (RequestError, UpstreamError) as error:
+            answer = server.failure(request, error, request_id)
+        except Exception as error:
+            answer = self._broken(request, error, request_id)
+        return as_sent(answer), answer.keep_alive is False
 
     def _target(self, table: RouteTable, request: web.Request) -> Target | None:
         """Where a request leads that asks for no upgrade."""
@@ -228,13 +266,16 @@ class Gateway:
 
     def _unexpected(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
         """The answer when the gateway itself fails: it tells nothing but where to look."""
-        given = request_id or new_request_id()
-        log.error("request %s failed unexpectedly", given, exc_info=error)
         if request.writer.output_size > 0:
+            log.error("request %s failed unexpectedly", request_id, exc_info=error)
             raise ConnectionResetError("the answer was cut off: its handler failed in the middle of it") from error
+        return self._broken(request, error, request_id or new_request_id())
+
+    def _broken(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
+        log.error("request %s failed unexpectedly", request_id, exc_info=error)
         assert self._server is not None
         text = "The gateway failed unexpectedly."
-        return self._server.failure(request, UpstreamError(grpc.StatusCode.INTERNAL.value[0], text), given)
+        return self._server.failure(request, UpstreamError(grpc.StatusCode.INTERNAL.value[0], text), request_id)
 
     async def _expect(self, request: web.Request) -> web.Response | None:
         """Tell a client that waits for it to send its body, or why it need not."""
@@ -283,7 +324,7 @@ class Gateway:
                 return web.Response(
                     status=204, headers={REQUEST_ID: request_id, **self._cors.preflight(request, allowed)}
                 )
-            return self._server.failure(request, _wrong_method(request, allowed), request_id)
+            return self._server.failure(request, wrong_method(request, allowed), request_id)
 
         return handle
 
@@ -292,18 +333,24 @@ class Gateway:
         if request.rel_url.raw_path == SERVER_ITSELF:
             if request.method == "OPTIONS":
                 return web.Response(status=204, headers={REQUEST_ID: request_id})
-            raise _no_tunnel(request)
+            raise no_tunnel(request)
         _, segments, verb = split_target(request.rel_url.raw_path)
         methods = table.requests.methods(segments, verb)
         if not methods:
-            _no_route(request)
+            raise no_route(request)
         if ANY_METHOD in methods:
             methods = {*methods, *_COMMON_METHODS} - {ANY_METHOD}
         allowed = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set[str]())
         if request.method != "OPTIONS":
-            raise _wrong_method(request, allowed)
+            raise wrong_method(request, allowed)
         headers = {REQUEST_ID: request_id, **self._cors.preflight(request, allowed)}
         return web.Response(status=204, headers=headers)
+
+
+def _has_gone(request: web.Request) -> bool:
+    """Whether nobody is left to take an answer."""
+    transport = request.transport
+    return transport is None or transport.is_closing()
 
 
 def _find(tree: RouteTree[Route], request: web.Request, *, upgrade: bool) -> Target | None:
@@ -332,37 +379,3 @@ def split_target(path: str) -> tuple[list[str], list[str], str | None]:
     if not raw or ":" not in raw[-1]:
         return raw, segments, None
     return raw, segments, raw[-1].rpartition(":")[2]
-
-
-def _no_route(request: web.Request) -> NoReturn:
-    path = request.rel_url.raw_path
-    raise RequestError(
-        404,
-        grpc.StatusCode.NOT_FOUND,
-        "ROUTE_NOT_FOUND",
-        f"no method is served at {path}",
-        metadata={"method": request.method, "path": path},
-    )
-
-
-def _no_tunnel(request: web.Request) -> RequestError:
-    return RequestError(
-        405,
-        grpc.StatusCode.UNIMPLEMENTED,
-        "METHOD_NOT_ALLOWED",
-        f"{request.method} is not served: this is no proxy",
-        metadata={"method": request.method, "allow": "OPTIONS"},
-        headers={"Allow": "OPTIONS", "Connection": "close"},  # what follows may be for whoever the tunnel leads to
-    )
-
-
-def _wrong_method(request: web.Request, allowed: set[str]) -> RequestError:
-    known = ", ".join(sorted(allowed))
-    return RequestError(
-        405,
-        grpc.StatusCode.UNIMPLEMENTED,
-        "METHOD_NOT_ALLOWED",
-        f"{request.method} is not served at {request.rel_url.raw_path}; there are: {known}",
-        metadata={"method": request.method, "path": request.rel_url.raw_path, "allow": known},
-        headers={"Allow": known},
-    )

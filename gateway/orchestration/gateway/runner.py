@@ -94,18 +94,21 @@ def _unrouted(gateway: Gateway, app: web.Application, routed: _Handler) -> _Hand
     def handle(request: Any) -> Awaitable[web.StreamResponse]:
         path = request.rel_url.raw_path
         ours = path not in own and "%" not in path and "Expect" not in request.headers
-        return gateway.handle(request) if ours else routed(request)
+        return gateway.handle(request, request.protocol.repeats) if ours else routed(request)
 
     return handle
 
 
-def _make_request(make: Callable[..., web.BaseRequest], message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+def _make_request(
+    make: Callable[..., web.BaseRequest], message: RawRequestMessage, payload: Any, protocol: Protocol, *rest: Any
+) -> web.BaseRequest:
     """A request. One whose target has no path gets what HTTP reads it as (RFC 9112, 3.2), as aiohttp routes none."""
+    protocol.repeats.parsed(message)
     if message.url.absolute and not message.url.relative().raw_path:
         of_server = message.method in ("OPTIONS", "CONNECT")
         url = URL.build(path=SERVER_ITSELF) if of_server else message.url.with_path("/", keep_query=True)
         message = message._replace(url=url)
-    return make(message, *rest)
+    return make(message, payload, protocol, *rest)
 
 
 class _Server(web.Server):

@@ -63,7 +63,12 @@ class Server:
         """Serves the methods that stream."""
 
     async def unary(
-        self, request: web.Request, target: Target, request_id: str, head: Head | None
+        self,
+        request: web.Request,
+        target: Target,
+        request_id: str,
+        head: Head | None,
+        body: bytes | None = None,
     ) -> web.StreamResponse:
         """Answer a call without streams.
 
@@ -72,6 +77,7 @@ class Server:
             target: Its route.
             request_id: Its id.
             head: What its headers said, where that is known already.
+            body: The JSON that came with it, where that is not the request's own.
         """
         route = target.route
         reply = Reply() if self._reply_headers.wanted else None
@@ -82,7 +88,7 @@ class Server:
         else:
             call = self._admitted(route, self.headers.call(head, request_id, reply))
         query, style = route.system.take(request.rel_url.raw_query_string)
-        message = await self.bind(request, target, query, head)
+        message = await self.bind(request, target, query, head, body)
         if head is None and request.method != "GET":
             message = _conditional(request, route, message)
         try:
@@ -91,9 +97,9 @@ class Server:
             if reply is not None:
                 error.headers = self._reply_headers.headers(reply)
             raise
-        body, content_type = route.encoder.styled(style.whole).encode_body(wire)
+        text, content_type = route.encoder.styled(style.whole).encode_body(wire)
         headers = self.answer_headers(request, request_id, content_type)
-        return await self.finisher.finish(request, route, body, headers, reply, style, usual=head is not None)
+        return await self.finisher.finish(request, route, text, headers, reply, style, usual=head is not None)
 
     def call(
         self,
@@ -127,14 +133,22 @@ class Server:
             response.force_close()
         return response
 
-    async def bind(self, request: web.Request, target: StreamTarget, query: str, head: Head | None = None) -> bytes:
+    async def bind(
+        self,
+        request: web.Request,
+        target: StreamTarget,
+        query: str,
+        head: Head | None = None,
+        body: bytes | None = None,
+    ) -> bytes:
         """The message of a request."""
         binder = target.route.binder
         if not binder.takes_body:
-            if request.body_exists:
+            if body is None and request.body_exists:
                 await refuse_body(request, self._config.body_timeout_s)
             return binder.bind(target.raw, target.segments, query, b"", "")
-        body = arrived(request, self._config.max_body_bytes) if head is not None and head.has_json else None
+        if body is None and head is not None and head.has_json:
+            body = arrived(request, self._config.max_body_bytes)
         if body is None:
             body = await self.read_body(request, any_type=binder.takes_raw_body)
         content_type = request.headers.get("Content-Type", "")
