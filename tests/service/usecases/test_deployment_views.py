@@ -56,7 +56,7 @@ def test_a_list_shows_what_each_view_shows() -> None:
     )
     idle = stores.deployment("p")
     listed: list[tuple[Deployment, list[Replica]]] = [(priced, [running]), (idle, []), (priced, [running])]
-    answer = deployment_list(listed, now=3700.0)
+    answer = pb.ListDeploymentsResponse.FromString(deployment_list(listed, now=3700.0))
     assert list(answer.deployments) == [deployment_view(*each, clock=lambda: 3700.0) for each in listed]
     assert answer.deployments[0].cost_so_far == 5.5
-    assert deployment_list([], now=0.0) == pb.ListDeploymentsResponse()
+    assert deployment_list([], now=0.0) == b""

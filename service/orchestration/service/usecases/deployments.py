@@ -19,6 +19,7 @@ from orchestration.service.usecases.deployment_specs import (
 )
 from orchestration.service.usecases.mutations import Mutations
 from orchestration.service.usecases.pool_views import PoolViews
+from orchestration.service.usecases.serialized import Serialized
 from orchestration.service.usecases.values import plain
 from orchestration.service.usecases.views import deployment_list, deployment_view, event_view
 from orchestration.store.records import Deployment, Replica
@@ -142,7 +143,7 @@ class DeploymentUseCases:
             raise not_found(deployment_id)
         return deployment
 
-    async def list_deployments(self, request: pb.ListDeploymentsRequest) -> pb.ListDeploymentsResponse:
+    async def list_deployments(self, request: pb.ListDeploymentsRequest) -> Serialized[pb.ListDeploymentsResponse]:
         """Deployments that match, newest first."""
         filters = {"org_id": request.org_id, "pool_id": request.pool_id, "model_name": request.model_name}
         where = {name: value for name, value in filters.items() if value}
@@ -154,10 +155,8 @@ class DeploymentUseCases:
         token = encode_token(found[size - 1].id, *query) if len(found) > size else ""
         find = self._index.find
         listed = ((item, find(Replica, deployment_id=item.id)) for item in found[:size])
-        answer = deployment_list(listed, now=self._clock())
-        answer.next_page_token = token
-        answer.total_size = total
-        return answer
+        beside = pb.ListDeploymentsResponse(next_page_token=token, total_size=total)
+        return Serialized(deployment_list(listed, now=self._clock()) + beside.SerializeToString())
 
     def _has_status(self, value: pb.Deployment.Status) -> Callable[[Deployment], bool]:
         wanted = pb.Deployment.Status.Name(value)

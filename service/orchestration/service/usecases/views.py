@@ -191,13 +191,11 @@ def deployment_view(
     return grown
 
 
-def deployment_list(
-    listed: Iterable[tuple[Deployment, Sequence[Replica]]], *, now: float
-) -> deployments_pb.ListDeploymentsResponse:
-    """Deployments with their replicas, summed up; what runs costs until ``now``.
+def deployment_list(listed: Iterable[tuple[Deployment, Sequence[Replica]]], *, now: float) -> bytes:
+    """Deployments with their replicas, summed up, as ListDeploymentsResponse has them on the wire.
 
-    They are put together on the wire, where one that has not changed is a copy of its bytes: to copy messages into the
-    list one by one takes ten times as long.
+    What runs costs until ``now``. One that has not changed is a copy of its bytes: to copy messages into the list one
+    by one takes ten times as long.
     """
     parts: list[bytes] = []
     for deployment, replicas in listed:
@@ -207,7 +205,7 @@ def deployment_list(
             # The later value of a field counts.
             view += deployments_pb.Deployment(cost_so_far=deployment.accrued_cost + running).SerializeToString()
         parts += (_DEPLOYMENTS_TAG, write_varint(len(view)), view)
-    return deployments_pb.ListDeploymentsResponse.FromString(b"".join(parts))
+    return b"".join(parts)
 
 
 def _make_deployment_view(deployment: Deployment, replicas: Sequence[Replica]) -> deployments_pb.Deployment:

@@ -13,6 +13,7 @@ from grpc_interceptor.server import AsyncServerInterceptor
 
 from orchestration.service.rpc.interceptors.base import Context, RpcCall, Stage
 from orchestration.service.rpc.interceptors.recovery import recover
+from orchestration.service.usecases.serialized import Serialized
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _unary_unary = grpc.unary_unary_rpc_method_handler
@@ -113,7 +114,7 @@ class CallInterceptor(AsyncServerInterceptor):
             return answer
 
         made: Any = _stream_unary if handler.request_streaming else _unary_unary
-        wrapped: Handler = made(respond, handler.request_deserializer, handler.response_serializer)
+        wrapped: Handler = made(respond, handler.request_deserializer, _serializer(handler))
         return wrapped
 
     async def intercept(
@@ -144,6 +145,17 @@ class CallInterceptor(AsyncServerInterceptor):
         concerned = [stage for stage in asked if stage is not None]
         ends = [(number, stage.end) for number, stage in enumerate(concerned) if type(stage).end is not Stage.end]
         return _Plan(tuple(stage.begin for stage in concerned), tuple(reversed(ends)))
+
+
+def _serializer(handler: Handler) -> Callable[[Any], bytes]:
+    """What puts an answer on the wire, unless it is there."""
+    serialize: Any = handler.response_serializer
+
+    def either(answer: Any) -> bytes:
+        wire: bytes = answer.wire if type(answer) is Serialized else serialize(answer)
+        return wire
+
+    return either
 
 
 def _end(plan: _Plan, call: RpcCall, begun: int, failure: BaseException | None) -> None:
