@@ -90,7 +90,10 @@ async def started(handlers: Handlers | None = None) -> Gateway:
 
 @asynccontextmanager
 async def serving(
-    handlers: Handlers, idle_s: float = 75.0, on_shutdown: Callable[[web.Application], Awaitable[None]] | None = None
+    handlers: Handlers,
+    idle_s: float = 75.0,
+    on_shutdown: Callable[[web.Application], Awaitable[None]] | None = None,
+    shutdown_timeout_s: float = 5.0,
 ) -> AsyncGenerator[GatewayRunner]:
     """The test service behind a runner of its own, to be stopped by whoever wants to."""
     gateway = await started(handlers)
@@ -98,7 +101,7 @@ async def serving(
     gateway.install(app)
     if on_shutdown is not None:
         app.on_shutdown.append(on_shutdown)
-    runner = GatewayRunner(app, gateway, idle_s=idle_s, shutdown_timeout_s=5.0)
+    runner = GatewayRunner(app, gateway, idle_s=idle_s, shutdown_timeout_s=shutdown_timeout_s)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
