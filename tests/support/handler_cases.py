@@ -13,7 +13,7 @@ from tests.support.transcoding_service import message
 Note = Callable[[object], None]
 Handler = Callable[..., Any]
 CODE = grpc.StatusCode
-DEADLINE = {"X-Request-Timeout": "0.5"}
+DEADLINE = {"X-Request-Timeout": "1.0"}
 
 
 @dataclass(frozen=True)
