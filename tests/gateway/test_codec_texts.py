@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestration.gateway.codec import Codec, CodecError, MessageCodec
 from orchestration.gateway.listing import ListShape, list_shape
 from orchestration.gateway.schema import collect_files
-from orchestration.gateway.textcache import TextCache
+from orchestration.gateway.textcache import LastText, TextCache
 from orchestration.v1 import model_deployments_pb2 as pb
 from orchestration.v1 import model_registry_pb2 as models_pb
 
@@ -131,3 +131,32 @@ def test_what_cannot_be_printed_is_not_kept() -> None:
         with pytest.raises(CodecError):
             cache.get(0, b"x", fail)
     assert cache.size == 0
+
+
+def test_the_last_text_is_kept_until_another_message_comes() -> None:
+    made: list[bytes] = []
+
+    def make(wire: bytes) -> bytes:
+        made.append(wire)
+        return b"text of " + wire
+
+    last = LastText()
+    for wire in (b"", b"", b"a", b"a", b"", b"a"):
+        assert last.get(wire, make) == b"text of " + wire
+    assert made == [b"", b"a", b"", b"a"]
+    made.clear()
+    for _ in range(2):
+        last.get(b"x" * 2_000_000, make)
+    assert len(made) == 2, "a large one is not kept"
+
+
+def test_a_text_that_cannot_be_made_is_not_kept() -> None:
+    def fail(_: bytes) -> bytes:
+        raise ValueError("no message")
+
+    last = LastText()
+    last.get(b"a", lambda _: b"A")
+    with pytest.raises(ValueError, match="no message"):
+        last.get(b"b", fail)
+    assert last.get(b"a", fail) == b"A"
+    assert last.get(b"b", lambda _: b"B") == b"B"

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from orchestration.gateway import Gateway, GatewayConfig, InProcessUpstream
-from orchestration.gateway.compression import accepts_gzip
+from orchestration.gateway.compression import Packer, accepts_gzip
 from tests.support.library_service import SERVICE, Lending, Library, descriptors, lending
 from tests.support.raw_http import RawAnswer, exchange
 from tests.support.transcoding_client import Answer, Transport, running
@@ -202,3 +202,10 @@ class TestBodies:
 async def post(base: str, coding: str, body: bytes) -> RawAnswer:
     head = f"POST /v1/text HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
     return await exchange(base, head.encode() + body)
+
+
+@pytest.mark.parametrize("size", [10, 20_000, 300_000, 2_000_000])
+async def test_bodies_that_take_turns(size: int) -> None:
+    packer, one, other = Packer(), b"1" * size, b"2" * size
+    for body in (one, one, other, other, one, bytes(bytearray(one))):
+        assert gzip.decompress(await packer.pack(body)) == body

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from orchestration.gateway.answers import WholeAnswer
-from orchestration.gateway.compression import accepts_gzip, compress
+from orchestration.gateway.compression import Packer, accepts_gzip
 from orchestration.gateway.config import GatewayConfig
 from orchestration.gateway.entitytags import compressed_tag, every, unchanged, weak_tag
 from orchestration.gateway.headers import HeaderReader
@@ -29,6 +29,7 @@ class Finisher:
         self._headers = headers
         self._replies = replies
         self._body_tags = config.body_etags
+        self._packer = Packer()
         self.direct = False
         """Whether nothing but the gateway has to do with its answers: they can be sent as one piece."""
         self._compress_min = sys.maxsize if config.compress_min_bytes is None else config.compress_min_bytes
@@ -94,7 +95,7 @@ class Finisher:
         headers["Content-Encoding"] = "gzip"
         if "ETag" in headers:
             headers["ETag"] = compressed_tag(headers["ETag"])
-        return await compress(body)
+        return await self._packer.pack(body)
 
     async def _with_metadata(self, request: web.Request, response: web.Response, reply: Reply) -> web.StreamResponse:
         for name, value in self._replies.headers(reply):

@@ -21,6 +21,7 @@ from orchestration.gateway.schema import HTTP_BODY
 from orchestration.gateway.selection import select
 from orchestration.gateway.strictness import FieldFinder, holds_floats, shorten_floats
 from orchestration.gateway.systemparams import PLAIN, Style
+from orchestration.gateway.textcache import LastText
 from orchestration.gateway.values import JsonValue
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class ResponseEncoder:
             if field is None:
                 raise RuleError(f"response_body {response_body!r}: {message.full_name} has no such field")
             sent = None if field.is_repeated else field.message_type
+        self._last = LastText()
         self.style = PLAIN
         """How answers are printed."""
         self.is_raw: Final = sent is not None and sent.full_name == HTTP_BODY
@@ -131,10 +133,14 @@ class ResponseEncoder:
             return self.encode(wire).encode()
         try:
             if self._listing is not None:
-                return self._codec.decode_list(wire, *self._listing)
+                return self._last.get(wire, self._encode_list)
             return self._codec.decode_again(wire)
         except CodecError as error:
             raise self._malformed(error) from error
+
+    def _encode_list(self, wire: bytes) -> bytes:
+        assert self._listing is not None
+        return self._codec.decode_list(wire, *self._listing)
 
     def _malformed(self, error: ValueError) -> UpstreamError:
         log.error("the upstream's answer is no %s: %s", self._message.full_name, error)

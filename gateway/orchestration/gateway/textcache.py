@@ -13,6 +13,7 @@ from typing import Final
 MAX_BYTES: Final = 16 * 1024 * 1024
 _MAX_ENTRY: Final = 64 * 1024
 """Longer texts are not kept: they would drive out many that are asked for more often."""
+_MAX_LAST: Final = 1024 * 1024
 _OVERHEAD: Final = 250
 """About what the two objects and the entry take beside their bytes."""
 
@@ -55,3 +56,21 @@ class TextCache:
 
 def _cost(wire: bytes, text: bytes) -> int:
     return len(wire) + len(text) + _OVERHEAD
+
+
+class LastText:
+    """The text of the message that came last: who polls a list is mostly given the one that was there before."""
+
+    __slots__ = ("_text", "_wire")
+
+    def __init__(self) -> None:
+        self._wire: bytes | None = None
+        self._text = b""
+
+    def get(self, wire: bytes, make: Callable[[bytes], bytes]) -> bytes:
+        """The text, made where the message is another one; what ``make`` raises is raised."""
+        if wire == self._wire:
+            return self._text
+        text = make(wire)
+        self._wire, self._text = (wire, text) if _cost(wire, text) <= _MAX_LAST else (None, b"")
+        return text
