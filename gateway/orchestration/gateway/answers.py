@@ -15,6 +15,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from orchestration.gateway.replies import NO_BODY
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header may hold; a tab it may."""
 
 
 class WholeAnswer(web.StreamResponse):

@@ -15,7 +15,9 @@ _LEVEL: Final = 1
 _THREAD_BYTES: Final = 256 * 1024
 """Longer bodies are compressed in a thread, so that others do not wait for them."""
 _WORTH_KEEPING: Final = 16 * 1024
+"""Bytes of the shortest body that is kept: shorter ones are soon made again, and would drive out a list."""
 _MOST_KEPT: Final = 1024 * 1024
+"""Bytes of the longest, so that what is kept is bounded."""
 _QUALITY: Final = re.compile(r";\s*q\s*=\s*([0-9.]+)")
 
 

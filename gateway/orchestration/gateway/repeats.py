@@ -105,9 +105,10 @@ class Repeats:
 
     def is_one(self) -> bool:
         """Whether what aiohttp was given is the request that was parsed last, and not a byte more or less."""
-        message = self._message
+        if self._message is None:
+            return False
         head = self._start[: _end_of_head(self._start)]
-        size = None if message is None else _body_size(message, head)
+        size = _body_size(self._message, head)
         return size is not None and self._count == len(head) + size
 
     def _settle(self) -> None:

@@ -14,6 +14,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 _MAX_ENTRY: Final = 64 * 1024
 """Longer texts are not kept: they would drive out many that are asked for more often."""
 _MAX_LAST: Final = 1024 * 1024
+"""Bytes of the largest message and text that are kept as the last ones, for each method that lists."""
 _OVERHEAD: Final = 250
 """About what the two objects and the entry take beside their bytes."""
 
